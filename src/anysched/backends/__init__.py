@@ -1,0 +1,369 @@
+"""The one interface behind which anysched stores, coordinates and wakes.
+
+:class:`Backend` is implemented by :class:`~anysched.backends.memory.MemoryBackend`, which is the specification in
+Python, and by :class:`~anysched.backends.redis.RedisBackend`. One conformance suite
+(:mod:`anysched.testing.conformance`) holds both to what is written here.
+
+What holds for every operation:
+
+* It is **one atomic step**. Nobody sees half of it.
+* It is **repeatable**: sent twice with the same arguments, it has the effect of once and gives the same answer,
+  because clients resend after a lost reply. That is what the ids, tokens and nonces in the requests are for.
+* **The backend's clock decides**: what is due, expired or leased is judged by the time at the backend, and every
+  answer that needs it carries that time.
+* Its work does **not grow with what is stored**: batches are capped by the caller, housekeeping by a constant.
+* A record that cannot be read fails alone: it is set aside and named in the answer.
+
+Instants at this floor are whole milliseconds since 1970 and named ``..._ms``, so that all backends round alike.
+Stored arguments, results, options, errors and entry rules are opaque text here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
+
+from anysched.backends.records import (
+    CancelAnswer,
+    Claim,
+    ClaimedRun,
+    Corrupt,
+    DueEntry,
+    Enqueued,
+    EntryPage,
+    EntryRecord,
+    EntryWrite,
+    Fire,
+    FireAnswer,
+    Hint,
+    LockAnswer,
+    NewRun,
+    NodeInfo,
+    NodeRecord,
+    Outcome,
+    QueueRecord,
+    Renewed,
+    RunPage,
+    RunRecord,
+    ServerReport,
+    TickReply,
+    Totals,
+    WorkReply,
+)
+
+__all__ = [
+    "Backend",
+    "CancelAnswer",
+    "Claim",
+    "ClaimedRun",
+    "Corrupt",
+    "DueEntry",
+    "Enqueued",
+    "EntryPage",
+    "EntryRecord",
+    "EntryWrite",
+    "Fire",
+    "FireAnswer",
+    "Hint",
+    "LockAnswer",
+    "NewRun",
+    "NodeInfo",
+    "NodeRecord",
+    "Outcome",
+    "QueueRecord",
+    "Renewed",
+    "RunPage",
+    "RunRecord",
+    "ServerReport",
+    "TickReply",
+    "Totals",
+    "WorkReply",
+]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Storage, coordination and wake-up.
+
+    Raises, from any operation:
+        BackendUnavailable: it cannot be reached or cannot answer for now. The outcome is unknown; repeat it.
+        BackendRefused: it will not serve us. Repeating is of no use.
+    """
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Hold what the backend needs (connections) until cancelled; ready once ``started()``.
+
+        Every other operation needs this to be running, so it is a child of the outermost task group. It is
+        re-entrant: with several running at once, the last to end closes.
+
+        Raises:
+            BackendUnavailable: the first connection could not be made.
+            BackendRefused: wrong credentials, a server too old, a command that is missing.
+        """
+        ...
+
+    async def time_ms(self) -> int:
+        """The backend's clock."""
+        ...
+
+    async def report(self) -> ServerReport:
+        """What ``anysched check`` shows: product, version, eviction policy, round trip, warnings."""
+        ...
+
+    async def listen(
+        self, inbox: str, deliver: Callable[[Hint], None], *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
+    ) -> None:
+        """Call ``deliver`` with each hint for ``inbox`` or for all, until cancelled.
+
+        ``started()`` is called once the subscription stands: whatever is hinted after that is delivered, unless
+        the connection is lost, which raises :exc:`BackendUnavailable`. ``deliver`` is synchronous and quick.
+        """
+        ...
+
+    # --- runs, from outside ----------------------------------------------------------------------------------
+
+    async def enqueue(self, runs: Sequence[NewRun]) -> list[Enqueued]:
+        """Store runs, all or none, in the order given.
+
+        For each: if a run of that id is stored, nothing is changed and ``Enqueued(id, created=False)`` says so.
+        Else, if ``key`` is set and a live run goes by it, that run is the answer (``created=False``). Else it is
+        stored: ``scheduled`` if due after the backend's now, otherwise ``ready``, and its key is taken. Two runs of one
+        batch with one key: the second finds the first.
+
+        A hungry node of the queue is woken for what became ready (as many nodes as there are runs, at most 16),
+        and one for a due time that is now the earliest.
+        """
+        ...
+
+    async def get_runs(self, run_ids: Sequence[str]) -> list[RunRecord | Corrupt | None]:
+        """The records of these runs, in order; ``None`` where there is none."""
+        ...
+
+    async def find_key(self, key: str) -> str | None:
+        """The id of the live run that goes by ``key``."""
+        ...
+
+    async def watch(self, run_id: str, inbox: str) -> RunRecord | Corrupt | None:
+        """The run's record; if it is not final, ``inbox`` gets ``Hint("done", run_id)`` when it has become so.
+
+        A hint may be lost: whoever waits looks again from time to time.
+        """
+        ...
+
+    async def cancel(self, run_id: str) -> CancelAnswer | None:
+        """Cancel a run; ``None`` if there is none.
+
+        Not yet running: ``cancelled`` at once. Running: marked, and its node gets ``Hint("cancel", run_id)`` and
+        finds it in its next renewal; the run ends ``cancelled`` whatever that node then reports, except a success
+        or a failure that was reached first (its outcome stands: the cancel came too late). Final: unchanged.
+        A marked run that is handed back, crashes, snoozes or would be retried ends ``cancelled`` instead.
+        """
+        ...
+
+    async def revive(self, run_id: str) -> str | None:
+        """Make a ``failed`` run ready again with its attempts and crashes reset; the status before, ``None`` if absent.
+
+        Anything but ``failed`` is left alone. Its key, if it had one, is taken again if free, else dropped.
+        Twice in a row: the second finds it ready or later, and leaves it alone.
+        """
+        ...
+
+    async def reschedule(self, run_id: str, *, at_ms: int | None = None, delay_ms: int | None = None) -> str | None:
+        """Move a ``scheduled``, ``ready`` or ``retrying`` run to another due time; the status before, ``None`` if absent.
+
+        Exactly one of ``at_ms`` and ``delay_ms``. Any other status is left alone. A due time that is past makes it
+        ready at once. Its expiry, if any, is left as it was.
+        """
+        ...
+
+    async def list_runs(
+        self, *, status: str | None = None, queue: str | None = None, cursor: str = "", limit: int = 50
+    ) -> RunPage:
+        """A page of runs, newest first within a status, for people to look at.
+
+        Covers every live run and every failed one; of those that succeeded, expired or were cancelled the newest
+        1,000. Records that vanish or change between two pages may be missed or shown twice.
+        """
+        ...
+
+    # --- runs, from a worker ---------------------------------------------------------------------------------
+
+    async def join(self, node: NodeInfo) -> int:
+        """Make a node known, or known anew, under a lease of ``node.ttl_ms``; the backend's time.
+
+        What was set aside because nobody knew its job, and this node knows it, is made ready again (in ``work``,
+        up to 100 at a time). A node id is never used again once it was lost.
+        """
+        ...
+
+    async def renew(self, node_id: str, ttl_ms: int) -> Renewed:
+        """Extend the lease of a node, and with it that of every run it holds.
+
+        ``lost`` when the lease is not there any more (it ran out and somebody reaped it, or the store was emptied):
+        nothing is changed, and all that the node held belongs to others. A lease that ran out but was not reaped yet
+        is simply renewed. Also names the held runs that were asked to cancel, and does a share of housekeeping.
+        """
+        ...
+
+    async def leave(self, node_id: str) -> None:
+        """Take a node off the list, and hand back whatever it still holds, attempts refunded (100 at a time;
+        the rest falls to housekeeping at once)."""
+        ...
+
+    async def work(self, node_id: str, outcomes: Sequence[Outcome], claim: Claim | None) -> WorkReply:
+        """Settle outcomes and claim what is next, in one step.
+
+        **Settling.** For each outcome in order: if the run is ``running`` under exactly that token, it makes the
+        move that ``outcome.kind`` names and the answer is ``True``. If it was already settled under that token
+        (the command arrived twice) nothing changes and the answer is ``True``. Otherwise the token is stale:
+        nothing changes, ``False``. Tombstones of settled runs stay at least 10 s so that a repetition finds them.
+
+        * ``succeeded``: final, with ``result``, kept for ``ttl_ms``.
+        * ``failed``: final, error appended to the attempts, kept for ``ttl_ms``, listed among the failed.
+        * ``retry``: ``retrying``, due after ``delay_ms``; error appended. Marked for cancel: ``cancelled``.
+        * ``snooze``: ``scheduled``, due after ``delay_ms``; the attempt is refunded.
+        * ``released``: ``ready`` at the front of its priority; the attempt is refunded.
+        * ``cancelled``: final.
+
+        A due time not after now makes it ``ready`` at once. Every final status frees the key, the limit's slot
+        and what waits for the run, and tells those who watch.
+
+        **Housekeeping**, capped: due runs become ready (up to 200), runs past their expiry expire (up to 100),
+        one dead node is reaped (up to 100 runs: see :meth:`renew`), each only if there is any.
+
+        **Claiming**, if ``claim`` is given and the node is known (else ``WorkReply.known`` is ``False`` and nothing
+        is claimed): up to ``claim.count`` runs from ``claim.queues`` in that order, skipping paused queues; within a
+        queue the highest priority first, then first in, first out. A run that is past its expiry expires instead.
+        A run whose job the node does not know is set aside until a node joins that does, unless one that knows it is
+        live already, which is then woken; it goes back to its queue when such a node claims. A run whose job is at its limit
+        (``claim.limits``) is set aside until a slot is free. Each claimed run gets the next attempt number and a
+        fencing token greater than any given before: ``max(previous + 1, backend time in microseconds)``.
+
+        The same ``claim.nonce`` again: the same runs again, as far as they are still held under those tokens.
+
+        A claim that comes back short makes the node hungry: it will get ``Hint("work")`` when there is something.
+        ``next_due_ms`` is then the next instant at which it should look again by itself.
+        """
+        ...
+
+    async def set_progress(self, run_id: str, token: int, fraction: float, message: str) -> bool:
+        """Store the progress of a held run and forget its crashes; ``False`` if the token is stale."""
+        ...
+
+    # --- entries ---------------------------------------------------------------------------------------------
+
+    async def put_entry(self, entry: EntryWrite, *, replace: bool, nonce: str) -> bool:
+        """Store an entry; ``False``, and nothing changed, if the id exists and ``replace`` is false.
+
+        The same ``nonce`` again is answered ``True``. Replacing keeps the counts and last times, and a pause.
+        Whoever ticks gets ``Hint("entries")`` if its next time is now the earliest.
+        """
+        ...
+
+    async def declare(self, program: str, entries: Sequence[EntryWrite], *, ttl_ms: int) -> list[str]:
+        """Reconcile declared entries, as one running program has them; one answer each.
+
+        Remembers for ``ttl_ms`` (renewed by :meth:`renew` of nodes of that program) that ``program`` declares these ids. For each entry: absent: ``"added"``;
+        present with the same ``revision``: ``"kept"`` with its place in time (if it had been retired, it is active
+        again from ``next_ms``: ``"added"``); another ``revision``: ``"moved"`` to the new rule and ``next_ms``, keeping counts and a
+        pause; an entry of that id that was added at run time: ``"foreign"``, left alone.
+        """
+        ...
+
+    async def get_entry(self, entry_id: str) -> EntryRecord | Corrupt | None:
+        """One entry."""
+        ...
+
+    async def list_entries(self, *, cursor: str = "", limit: int = 100) -> EntryPage:
+        """A page of entries, by id."""
+        ...
+
+    async def pause_entry(self, entry_id: str, note: str) -> bool:
+        """Stop an entry from firing until it is resumed; ``False`` if there is none. A finished one only gets the note."""
+        ...
+
+    async def resume_entry(self, entry_id: str, *, revision: str, next_ms: int | None) -> bool:
+        """Let a paused entry fire again, next at ``next_ms`` (``None``: it has finished); the note is cleared.
+
+        ``False`` if there is no such entry of that ``revision``: read it again. One that is not paused is left alone (``True``).
+        """
+        ...
+
+    async def remove_entry(self, entry_id: str) -> bool:
+        """Remove an entry, its waiting runs being cancelled; live runs go on. ``False`` if there is none."""
+        ...
+
+    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
+        """Fire entries and return the next due ones, in one step.
+
+        **Firing.** For each fire: if the entry is active with exactly that ``revision`` and ``cursor_ms``, the cursor is
+        advanced to ``next_ms`` (``None``: see ``Fire.end``), the counts are added, and each of ``fire.runs`` is
+        dealt with by ``fire.overlap``; otherwise somebody else was first: ``FireAnswer.done`` is ``False`` and
+        nothing changes. The same ``nonce`` again: the same answer again.
+
+        Overlap, per run, while a run of the entry is live (not final): ``skip``: not made, counted;
+        ``queue_one``: made ``waiting`` unless one waits already, then counted; ``queue_all``: made ``waiting``, unless
+        1,000 wait already; ``cancel_previous``: what waits is cancelled, what runs is asked to cancel, and the new one is made
+        ``waiting``; ``allow``: made at once. When the last live run of an entry has ended, the first
+        that waits is made ready. A made run counts against ``fire.limit``: when ``run_count`` reaches it, the entry is
+        ``finished`` and no more of ``fire.runs`` are made.
+
+        **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first. A declared
+        entry that no running program declares any more is retired (``finished``, note "no longer declared") instead of returned.
+        """
+        ...
+
+    async def trigger(self, entry_id: str, run: NewRun, *, overlap: str) -> FireAnswer | None:
+        """Make one run of an entry now, its schedule and ``run_count`` untouched, by the given overlap policy.
+
+        ``None`` if there is no such entry. The same ``run.id`` again: ``done``, nothing made anew.
+        """
+        ...
+
+    # --- locks -----------------------------------------------------------------------------------------------
+
+    async def acquire_lock(self, name: str, owner: str, *, ttl_ms: int, wait_inbox: str | None) -> LockAnswer:
+        """Take a lock if it is free, or ran out, and nobody is before us in its line.
+
+        ``owner`` is a nonce made for this one acquisition; asking again while holding it gives the same token and
+        a fresh lease. If it cannot be had and ``wait_inbox`` is given, ``owner`` stands in line (first come, first served) for
+        another ``ttl_ms`` from now, and that inbox gets ``Hint("lock", name)`` when its turn comes.
+        The token is greater than any token given before.
+        """
+        ...
+
+    async def refresh_lock(self, name: str, owner: str, *, ttl_ms: int) -> bool:
+        """Extend a held lock; ``False`` if it is no longer held by ``owner``."""
+        ...
+
+    async def release_lock(self, name: str, owner: str) -> bool:
+        """Give back a held lock, or leave its line, and wake the first who waits. ``False`` if neither held nor waited for."""
+        ...
+
+    # --- queues, nodes, numbers ------------------------------------------------------------------------------
+
+    async def pause_queue(self, queue: str) -> None:
+        """No claims from this queue, on any node, until it is resumed. Enqueueing goes on."""
+        ...
+
+    async def resume_queue(self, queue: str) -> None:
+        """Allow claims from this queue again, and wake its nodes."""
+        ...
+
+    async def list_queues(self) -> list[QueueRecord]:
+        """Every queue that was used, by name, with its numbers."""
+        ...
+
+    async def list_nodes(self) -> list[NodeRecord]:
+        """Every node that holds a lease, by id."""
+        ...
+
+    async def totals(self) -> Totals:
+        """Counts over the whole namespace, kept up to date rather than counted."""
+        ...
+

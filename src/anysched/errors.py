@@ -1,0 +1,291 @@
+"""Every error that leaves anysched, under one base.
+
+A name says whose fault it is; the message is made here, so that a ``raise`` elsewhere is one line. Where a
+built-in exception fits, it is a parent too (``ValueError`` for a bad value, ``LookupError`` for a missing thing).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AnySchedError",
+    "BackendError",
+    "BackendRefused",
+    "BackendUnavailable",
+    "CannotDecode",
+    "CannotEncode",
+    "DuplicateJob",
+    "EntryExists",
+    "EntryNotFound",
+    "InternalError",
+    "InvalidArguments",
+    "InvalidConfig",
+    "InvalidDuration",
+    "InvalidOption",
+    "InvalidSchedule",
+    "InvalidState",
+    "InvalidURL",
+    "LockBusy",
+    "LockLost",
+    "NaiveDatetime",
+    "NotOpen",
+    "PayloadTooLarge",
+    "RecordCorrupt",
+    "RunCancelled",
+    "RunExpired",
+    "RunFailed",
+    "RunNotFound",
+    "ServerTooOld",
+    "StaleLease",
+    "UnknownJob",
+]
+
+
+class AnySchedError(Exception):
+    """The base of every error that anysched raises on purpose."""
+
+
+# --- what the caller wrote -----------------------------------------------------------------------------------
+
+
+class InvalidSchedule(AnySchedError, ValueError):
+    """A schedule cannot be what was written.
+
+    Args:
+        field: which part of it, such as ``"minute"``, ``"tz"`` or ``"period"``.
+        value: the value as it was written.
+        allowed: what would be accepted, as a phrase that follows "expected".
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"invalid {field} {value!r}: expected {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class InvalidDuration(InvalidSchedule):
+    """A length of time cannot be what was written."""
+
+
+class NaiveDatetime(AnySchedError, ValueError):
+    """A ``datetime`` without a time zone was given where an instant is needed."""
+
+    def __init__(self, name: str, value: object) -> None:
+        super().__init__(f"{name} must be an aware datetime, got the naive {value!r}: give it a tzinfo, such as datetime.UTC")
+        self.name = name
+        self.value = value
+
+
+class InvalidOption(AnySchedError, ValueError):
+    """An option has a value that is not allowed, or does not exist.
+
+    Args:
+        name: the option's name.
+        value: the value as it was given.
+        allowed: what would be accepted, as a phrase that follows "expected".
+    """
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"invalid {name} {value!r}: expected {allowed}")
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+
+
+class InvalidConfig(InvalidOption):
+    """A setting, from code or from the environment, has a value that is not allowed."""
+
+
+class InvalidURL(InvalidOption):
+    """A backend's address cannot be understood. Credentials in it are never shown."""
+
+    def __init__(self, shown: str, allowed: str) -> None:
+        super().__init__("backend address", shown, allowed)
+
+
+class InvalidArguments(AnySchedError, TypeError):
+    """The arguments do not fit the job's signature."""
+
+    def __init__(self, job: str, reason: str) -> None:
+        super().__init__(f"these arguments do not fit job {job!r}: {reason}")
+        self.job = job
+
+
+class CannotEncode(AnySchedError, TypeError):
+    """A value cannot be stored: it has no form in the codec's format."""
+
+    def __init__(self, what: str, job: str, reason: str) -> None:
+        super().__init__(f"the {what} of job {job!r} cannot be encoded: {reason}")
+        self.what = what
+        self.job = job
+
+
+class CannotDecode(AnySchedError, ValueError):
+    """A stored value no longer fits the types that the job declares."""
+
+    def __init__(self, what: str, job: str, reason: str) -> None:
+        super().__init__(f"the stored {what} of job {job!r} cannot be decoded: {reason}")
+        self.what = what
+        self.job = job
+
+
+class PayloadTooLarge(AnySchedError, ValueError):
+    """Encoded arguments or a result are larger than ``max_payload`` allows."""
+
+    def __init__(self, what: str, job: str, size: int, limit: int) -> None:
+        super().__init__(f"the {what} of job {job!r} takes {size} bytes, more than max_payload allows ({limit} bytes)")
+        self.size = size
+        self.limit = limit
+
+
+class UnknownJob(AnySchedError, LookupError):
+    """No job of that name is registered here."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        shown = ", ".join(sorted(known)[:20]) or "none"
+        super().__init__(f"there is no job {name!r}; the jobs known here: {shown}")
+        self.name = name
+
+
+class DuplicateJob(AnySchedError, ValueError):
+    """Two different functions were registered under one job name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a job named {name!r} is registered already: give one of them another name=")
+        self.name = name
+
+
+class NotOpen(AnySchedError, RuntimeError):
+    """An operation needs an open scheduler."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} needs an open scheduler: use it inside `async with scheduler:` or `async with scheduler.running():`")
+
+
+# --- what is (not) stored ------------------------------------------------------------------------------------
+
+
+class EntryExists(AnySchedError, ValueError):
+    """An entry of that id is there already."""
+
+    def __init__(self, entry_id: str) -> None:
+        super().__init__(f"entry {entry_id!r} exists already: choose another id, or pass replace=True")
+        self.entry_id = entry_id
+
+
+class EntryNotFound(AnySchedError, LookupError):
+    """There is no entry of that id."""
+
+    def __init__(self, entry_id: str) -> None:
+        super().__init__(f"there is no entry {entry_id!r}")
+        self.entry_id = entry_id
+
+
+class RunNotFound(AnySchedError, LookupError):
+    """There is no run of that id: it never was, or its result_ttl has passed."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id!r}: it was never enqueued, or its result_ttl has passed")
+        self.run_id = run_id
+
+
+class InvalidState(AnySchedError, ValueError):
+    """The run's status does not allow what was asked."""
+
+    def __init__(self, run_id: str, status: str, wanted: str) -> None:
+        super().__init__(f"run {run_id!r} is {status}: only a {wanted} run allows this")
+        self.run_id = run_id
+        self.status = status
+
+
+class RecordCorrupt(AnySchedError):
+    """A stored record cannot be read. It is set aside for inspection and harms no other."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"the stored record {key} cannot be read: {reason}")
+        self.key = key
+
+
+# --- how a run ended -----------------------------------------------------------------------------------------
+
+
+class RunFailed(AnySchedError):
+    """The run failed for good. ``error`` is what its last attempt raised."""
+
+    def __init__(self, run_id: str, error: Any) -> None:
+        super().__init__(f"run {run_id!r} failed: {error}")
+        self.run_id = run_id
+        self.error = error
+
+
+class RunCancelled(AnySchedError):
+    """The run was cancelled before it could succeed."""
+
+    def __init__(self, run_id: str, error: Any = None) -> None:
+        super().__init__(f"run {run_id!r} was cancelled")
+        self.run_id = run_id
+        self.error = error
+
+
+class RunExpired(AnySchedError):
+    """The run was not started by the time it had to be, and never will be."""
+
+    def __init__(self, run_id: str, error: Any = None) -> None:
+        super().__init__(f"run {run_id!r} expired before it was started")
+        self.run_id = run_id
+        self.error = error
+
+
+# --- locks ---------------------------------------------------------------------------------------------------
+
+
+class LockBusy(AnySchedError):
+    """Somebody else holds the lock, and the caller did not want to wait."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"lock {name!r} is held elsewhere")
+        self.name = name
+
+
+class LockLost(AnySchedError):
+    """The lock's lease ran out, or was taken, while its body was running. The body has been cancelled."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"lock {name!r} was lost while it was held; its body has been cancelled")
+        self.name = name
+
+
+class StaleLease(AnySchedError):
+    """A fencing token is no longer the newest: what its holder asked for was not done."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the lease on {what} is no longer ours: nothing was changed")
+
+
+# --- the backend ---------------------------------------------------------------------------------------------
+
+
+class BackendError(AnySchedError):
+    """The backend answered with something that is not ours to mend."""
+
+
+class BackendUnavailable(BackendError, ConnectionError):
+    """The backend cannot be reached, or cannot answer, for now. Worth repeating."""
+
+
+class BackendRefused(BackendError):
+    """The backend does not let us in, or lacks what we need. Repeating is of no use."""
+
+
+class ServerTooOld(BackendRefused):
+    """The server's version is older than what is supported."""
+
+    def __init__(self, found: str, needed: str) -> None:
+        super().__init__(f"the server is version {found}; anysched needs {needed} or newer")
+        self.found = found
+
+
+class InternalError(AnySchedError):
+    """A bug in anysched. Please report it."""
