@@ -1,0 +1,337 @@
+# ruff: noqa: SIM300 (a test says "assert expected == actual")
+"""Entries as they are kept: added, replaced, declared, retired, paused, resumed, removed, listed."""
+
+from __future__ import annotations
+
+import pytest
+
+from anysched.backends import EntryRecord
+
+from .stage import LATER, Stage, Staged, entry_write
+
+__all__ = ["EntryConformance"]
+
+
+class EntryConformance(Staged):
+    """``put_entry``, ``declare``, ``get_entry``, ``list_entries``, pausing, removing, and what is due."""
+
+    # --- adding ----------------------------------------------------------------------------------------------
+
+    async def test_an_entry_is_stored_as_it_was_given(self, stage: Stage) -> None:
+        """Active from its first fire time, with nothing counted yet."""
+        write = entry_write("é:1", spec='{"a":"\\n é"}', revision="rev", next_ms=await stage.backend.time_ms() + LATER)
+        assert await stage.backend.put_entry(write, replace=False, nonce="n")
+
+        assert EntryRecord(id="é:1", spec=write.spec, revision="rev", status="active", next_ms=write.next_ms) == (
+            await stage.entry("é:1")
+        )
+        assert await stage.backend.get_entry("none") is None
+
+    async def test_an_entry_without_a_fire_time_is_finished(self, stage: Stage) -> None:
+        """From the start; nothing of it is due."""
+        await stage.put(next_ms=0)
+        assert ("finished", []) == ((await stage.entry()).status, await stage.due())
+
+    async def test_an_id_that_exists_is_refused(self, stage: Stage) -> None:
+        """Nothing is changed, unless it is to be replaced."""
+        await stage.put(next_ms=LATER)
+        before = await stage.entry()
+        other = entry_write("entry", revision="r2", spec="other", next_ms=2 * LATER)
+
+        assert not await stage.backend.put_entry(other, replace=False, nonce="n")
+        assert before == await stage.entry()
+        assert await stage.backend.put_entry(other, replace=True, nonce="n")
+        after = await stage.entry()
+        assert ("r2", "other", 2 * LATER, "active") == (after.revision, after.spec, after.next_ms, after.status)
+
+    async def test_a_repeated_put_is_known_by_its_nonce(self, stage: Stage) -> None:
+        """It is answered as at first, and undoes nothing that was done since."""
+        write = entry_write("entry", next_ms=LATER)
+        assert [True, True] == [await stage.backend.put_entry(write, replace=False, nonce="n") for _ in "12"]
+
+        newer = entry_write("entry", next_ms=2 * LATER, revision="r2")
+        assert await stage.backend.put_entry(newer, replace=True, nonce="newer")
+        assert await stage.backend.put_entry(write, replace=False, nonce="n")
+        assert await stage.backend.put_entry(write, replace=True, nonce="n")
+        assert "r2" == (await stage.entry()).revision
+
+    async def test_a_replaced_entry_keeps_what_it_has_counted(self, stage: Stage) -> None:
+        """And its runs, and the last of them."""
+        await stage.put()
+        await stage.fire("a", "b", missed=3, overlap="allow")
+        await stage.trigger("w", overlap="queue_all")
+        before = await stage.entry()
+        await stage.backend.put_entry(entry_write("entry", revision="r2", next_ms=LATER), replace=True, nonce="n")
+        after = await stage.entry()
+
+        for name in ("run_count", "missed_count", "overlap_skipped", "last_ms", "live", "waiting", "last_runs"):
+            assert (name, getattr(before, name)) == (name, getattr(after, name))
+
+        assert (2, 3, LATER) == (after.run_count, after.missed_count, after.next_ms)
+
+    async def test_a_replaced_entry_stays_paused(self, stage: Stage) -> None:
+        """With its note; a finished one is active again."""
+        await stage.put("paused")
+        await stage.backend.pause_entry("paused", "why")
+        await stage.put("finished", next_ms=0)
+        now = await stage.backend.time_ms()
+
+        for name in ("paused", "finished"):
+            assert await stage.backend.put_entry(entry_write(name, next_ms=now), replace=True, nonce=stage.nonce())
+
+        assert ("paused", "why") == ((record := await stage.entry("paused")).status, record.note)
+        assert ("active", ["finished"]) == ((await stage.entry("finished")).status, await stage.due())
+
+    # --- listing and looking ---------------------------------------------------------------------------------
+
+    async def test_entries_are_listed_by_id(self, stage: Stage) -> None:
+        """Page by page, whatever their status."""
+        names = [f"{number:02}" for number in range(11)]
+
+        for name in reversed(names):
+            await stage.put(name, next_ms=LATER)
+
+        await stage.backend.pause_entry("05", "")
+        found: list[EntryRecord] = []
+        cursor = ""
+
+        for _ in "123":
+            page = await stage.backend.list_entries(cursor=cursor, limit=4)
+            found += [entry for entry in page.entries if isinstance(entry, EntryRecord)]
+            cursor = page.cursor
+
+        assert (names, "") == ([entry.id for entry in found], cursor)
+        assert await stage.entry("05") == found[5]
+
+    async def test_what_is_due_is_found_earliest_first(self, stage: Stage) -> None:
+        """Then by id; as many as asked for; with the time of the next one after these."""
+        now = await stage.backend.time_ms()
+
+        for name, next_ms in (("c", now - 5), ("a", now - 3), ("b", now - 3), ("later", now + LATER), ("off", 0)):
+            await stage.put(name, next_ms=next_ms)
+
+        reply = await stage.backend.tick("n", (), count=10)
+        assert ["c", "a", "b"] == [entry.id for entry in reply.due]
+        assert now + LATER == reply.next_due_ms
+        first = reply.due[0]
+        assert ("spec of c", "r1", now - 5, 0) == (first.spec, first.revision, first.cursor_ms, first.run_count)
+        assert now <= reply.now_ms <= await stage.backend.time_ms()
+
+        assert ["c", "a"] == await stage.due(2)
+        assert ["c", "a", "b"] == await stage.due(3)
+        assert [] == await stage.due(0)
+
+    async def test_nothing_in_sight_is_0(self, stage: Stage) -> None:
+        """Without active entries."""
+        await stage.put("off", next_ms=0)
+        await stage.put("paused")
+        await stage.backend.pause_entry("paused", "")
+        reply = await stage.backend.tick("n", (), count=10)
+
+        assert ((), 0) == (reply.due, reply.next_due_ms)
+
+    async def test_an_entry_is_due_when_its_time_has_come(self, stage: Stage) -> None:
+        """By the backend's clock."""
+        await stage.put(next_ms=await stage.backend.time_ms() + 200)
+        assert [] == await stage.due()
+        await stage.advance(210)
+        assert ["entry"] == await stage.due()
+
+    async def test_an_earlier_fire_time_is_told_to_all(self, stage: Stage) -> None:
+        """When it is added, replaced, declared or resumed; a later one is not."""
+        now = await stage.backend.time_ms()
+
+        async with stage.inbox("me") as inbox:
+            await stage.put("a", next_ms=now + 9 * LATER)
+            await inbox.expect("entries")
+            await stage.backend.put_entry(entry_write("a", next_ms=now + 8 * LATER), replace=True, nonce="n")
+            await inbox.expect("entries")
+            await stage.backend.declare("p", [entry_write("d", next_ms=now + 7 * LATER)], ttl_ms=LATER)
+            await inbox.expect("entries")
+            await stage.backend.pause_entry("a", "")
+            await stage.backend.resume_entry("a", revision="r1", next_ms=now + 6 * LATER)
+            await inbox.expect("entries")
+
+            await stage.put("later", next_ms=now + 10 * LATER)
+            await stage.advance(30)
+            assert [] == inbox.hints
+
+    # --- pausing ---------------------------------------------------------------------------------------------
+
+    async def test_a_paused_entry_is_not_due(self, stage: Stage) -> None:
+        """Until it is resumed, from the time given; the note is kept until then."""
+        cursor = await stage.put()
+        assert [True, True] == [await stage.backend.pause_entry("entry", "why") for _ in "12"]
+        record = await stage.entry()
+        assert ("paused", "why", cursor, []) == (record.status, record.note, record.next_ms, await stage.due())
+
+        later = cursor + LATER
+        assert [True, True] == [await stage.backend.resume_entry("entry", revision="r1", next_ms=later) for _ in "12"]
+        record = await stage.entry()
+        assert ("active", "", later) == (record.status, record.note, record.next_ms)
+        assert [] == await stage.due()
+
+    async def test_a_paused_entry_does_not_fire(self, stage: Stage) -> None:
+        """Also when the node that fires it saw it before."""
+        await stage.put()
+        await stage.backend.pause_entry("entry", "")
+
+        assert not (await stage.fire("a")).fired[0].done
+        assert [""] == await stage.statuses("a")
+
+    async def test_resuming_asks_for_the_revision_that_is_stored(self, stage: Stage) -> None:
+        """Otherwise the next time was computed by an old rule."""
+        await stage.put()
+        await stage.backend.pause_entry("entry", "why")
+
+        assert not await stage.backend.resume_entry("entry", revision="r0", next_ms=1)
+        assert not await stage.backend.resume_entry("none", revision="r1", next_ms=1)
+        assert ("paused", "why") == ((record := await stage.entry()).status, record.note)
+
+    async def test_what_is_not_paused_is_not_resumed(self, stage: Stage) -> None:
+        """It is left alone: an active one keeps its time, a finished one stays so."""
+        cursor = await stage.put()
+        await stage.put("finished", next_ms=0)
+
+        for name in ("entry", "finished"):
+            assert await stage.backend.resume_entry(name, revision="r1", next_ms=cursor + LATER)
+
+        assert (cursor, "finished") == ((await stage.entry()).next_ms, (await stage.entry("finished")).status)
+
+    async def test_an_entry_without_a_next_time_is_finished_by_resuming(self, stage: Stage) -> None:
+        """Its last time passed while it was paused."""
+        await stage.put()
+        await stage.backend.pause_entry("entry", "why")
+        assert await stage.backend.resume_entry("entry", revision="r1", next_ms=None)
+
+        record = await stage.entry()
+        assert ("finished", 0, "") == (record.status, record.next_ms, record.note)
+
+    async def test_a_finished_entry_only_gets_the_note(self, stage: Stage) -> None:
+        """Pausing it changes nothing else; what is not there is not paused."""
+        await stage.put(next_ms=0)
+        assert await stage.backend.pause_entry("entry", "why")
+        assert not await stage.backend.pause_entry("none", "")
+
+        assert ("finished", "why") == ((record := await stage.entry()).status, record.note)
+
+    # --- removing --------------------------------------------------------------------------------------------
+
+    async def test_a_removed_entry_is_gone(self, stage: Stage) -> None:
+        """What waits in it is cancelled, what is live goes on."""
+        await stage.join()
+        await stage.put()
+        await stage.trigger("a")
+        await stage.trigger("w", overlap="queue_one")
+        run = await stage.claim_one()
+
+        assert [True, False] == [await stage.backend.remove_entry("entry") for _ in "12"]
+        assert await stage.backend.get_entry("entry") is None
+        assert ((), []) == ((await stage.backend.list_entries()).entries, await stage.due())
+        assert ["running", "cancelled"] == await stage.statuses("a", "w")
+        assert await stage.settle(run, "succeeded")
+        assert (0, 0) == ((totals := await stage.backend.totals()).entries, totals.active_entries)
+
+    async def test_a_removed_id_begins_anew(self, stage: Stage) -> None:
+        """What is left of its runs does not hold up the new one."""
+        await stage.put()
+        await stage.fire("a")
+        await stage.backend.remove_entry("entry")
+        await stage.put()
+        record = await stage.entry()
+
+        assert (0, (), ()) == (record.run_count, record.live, record.last_runs)
+        assert 1 == (await stage.fire("b")).fired[0].made
+        await stage.backend.cancel("a")
+        assert ("b",) == (await stage.entry()).live
+
+    # --- declaring -------------------------------------------------------------------------------------------
+
+    async def test_declared_entries_are_reconciled(self, stage: Stage) -> None:
+        """New ones are added, unchanged ones keep their place in time, changed ones move, others' are left."""
+        now = await stage.backend.time_ms()
+        old = [entry_write(name, next_ms=now + LATER) for name in ("same", "changed", "paused")]
+        assert ["added"] * 3 == await stage.backend.declare("p1", old, ttl_ms=LATER)
+        await stage.put("foreign", next_ms=now + LATER)
+        await stage.backend.pause_entry("paused", "why")
+        new = [
+            entry_write("same", next_ms=now + 2 * LATER),
+            entry_write("changed", revision="r2", spec="new", next_ms=now + 2 * LATER),
+            entry_write("paused", revision="r2", next_ms=now + 2 * LATER),
+            entry_write("foreign", revision="r2", next_ms=now + 2 * LATER),
+            entry_write("fresh", next_ms=now + 2 * LATER),
+        ]
+
+        answers = ["kept", "moved", "moved", "foreign", "added"]
+        assert answers == await stage.backend.declare("p2", new, ttl_ms=LATER)
+        found = [await stage.entry(write.id) for write in new]
+        assert [("r1", 1), ("r2", 2), ("r2", 2), ("r1", 1), ("r1", 2)] == [
+            (entry.revision, (entry.next_ms - now) // LATER) for entry in found
+        ]
+        assert [True, True, True, False, True] == [entry.declared for entry in found]
+        assert ("new", "paused", "why") == (found[1].spec, found[2].status, found[2].note)
+        assert ["kept", "kept", "kept", "foreign", "kept"] == await stage.backend.declare("p2", new, ttl_ms=LATER)
+
+    async def test_a_moved_entry_keeps_its_counts(self, stage: Stage) -> None:
+        """Like a replaced one."""
+        await stage.backend.declare("p", [entry_write("entry", next_ms=1)], ttl_ms=LATER)
+        await stage.fire("a", missed=2)
+        await stage.backend.declare("p", [entry_write("entry", next_ms=5, revision="r2")], ttl_ms=LATER)
+
+        record = await stage.entry()
+        assert (1, 2, 5, ("a",)) == (record.run_count, record.missed_count, record.next_ms, record.live)
+
+    async def test_what_nobody_declares_any_more_is_retired(self, stage: Stage) -> None:
+        """When its time comes, in place of being due; entries added at run time are never touched."""
+        await stage.put("added")
+        await stage.backend.declare("old", [entry_write("gone"), entry_write("stays")], ttl_ms=40)
+        await stage.backend.declare("new", [entry_write("stays")], ttl_ms=LATER)
+        await stage.advance(60)
+        reply = await stage.backend.tick("n", (), count=10)
+
+        assert (("gone",), ["stays", "added"]) == (reply.retired, [entry.id for entry in reply.due])
+        assert ("finished", "no longer declared") == ((gone := await stage.entry("gone")).status, gone.note)
+        assert ["active", "active"] == [(await stage.entry(name)).status for name in ("stays", "added")]
+        assert () == (await stage.backend.tick("n", (), count=10)).retired
+
+    async def test_a_program_that_declares_less_gives_up_the_rest(self, stage: Stage) -> None:
+        """Its newest declaration counts."""
+        await stage.backend.declare("p", [entry_write("a"), entry_write("b")], ttl_ms=LATER)
+        assert ["a", "b"] == await stage.due()
+        await stage.backend.declare("p", [entry_write("b")], ttl_ms=LATER)
+        assert ["b"] == await stage.due()
+
+    async def test_a_retired_entry_can_be_declared_again(self, stage: Stage) -> None:
+        """From its new time, whatever the revision; what had finished by itself stays finished."""
+        now = await stage.backend.time_ms()
+        await stage.backend.declare("p", [entry_write(name) for name in ("a", "b", "done")], ttl_ms=LATER)
+        await stage.fire("run", entry_id="done", next_ms=0, end="finished")
+        await stage.backend.declare("p", [], ttl_ms=LATER)
+        assert [] == await stage.due()
+        again = [
+            entry_write("a", next_ms=now + LATER),
+            entry_write("b", next_ms=now + LATER, revision="r2"),
+            entry_write("done", next_ms=now + LATER),
+        ]
+
+        assert ["added", "moved", "kept"] == await stage.backend.declare("p", again, ttl_ms=LATER)
+        found = [await stage.entry(name) for name in ("a", "b", "done")]
+        assert [("active", ""), ("active", ""), ("finished", "")] == [(entry.status, entry.note) for entry in found]
+        assert [now + LATER, now + LATER, 0] == [entry.next_ms for entry in found]
+
+    @pytest.mark.slow
+    async def test_a_running_node_keeps_its_program_declared(self, stage: Stage) -> None:
+        """Each renewal of one of its nodes counts the time anew; a node of another program does not."""
+        await stage.join("mine", program="p")
+        await stage.join("other", program="q")
+        await stage.backend.declare("p", [entry_write("entry")], ttl_ms=300)
+
+        for _ in "12":
+            await stage.advance(200)
+            await stage.backend.renew("mine", LATER)
+
+        assert ["entry"] == await stage.due()
+        await stage.advance(200)
+        await stage.backend.renew("other", LATER)
+        await stage.advance(150)
+        assert [] == await stage.due()
