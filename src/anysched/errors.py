@@ -26,9 +26,12 @@ __all__ = [
     "InvalidSchedule",
     "InvalidState",
     "InvalidURL",
+    "JobNotIncluded",
     "LockBusy",
     "LockLost",
+    "MissingExtra",
     "NaiveDatetime",
+    "NotInRun",
     "NotOpen",
     "PayloadTooLarge",
     "RecordCorrupt",
@@ -73,7 +76,9 @@ class NaiveDatetime(AnySchedError, ValueError):
     """A ``datetime`` without a time zone was given where an instant is needed."""
 
     def __init__(self, name: str, value: object) -> None:
-        super().__init__(f"{name} must be an aware datetime, got the naive {value!r}: give it a tzinfo, such as datetime.UTC")
+        super().__init__(
+            f"{name} must be an aware datetime, got the naive {value!r}: give it a tzinfo, such as datetime.UTC"
+        )
         self.name = name
         self.value = value
 
@@ -157,11 +162,29 @@ class DuplicateJob(AnySchedError, ValueError):
         self.name = name
 
 
+class NotInRun(AnySchedError, LookupError):
+    """``current_run()`` was called outside of a running job."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no current run here: current_run() is for functions that a worker calls")
+
+
+class JobNotIncluded(AnySchedError, RuntimeError):
+    """A job of a blueprint was enqueued before the blueprint was included in a scheduler."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"job {name!r} belongs to no scheduler yet: call scheduler.include(blueprint) first")
+        self.name = name
+
+
 class NotOpen(AnySchedError, RuntimeError):
     """An operation needs an open scheduler."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} needs an open scheduler: use it inside `async with scheduler:` or `async with scheduler.running():`")
+        super().__init__(
+            f"{what} needs an open scheduler: use it inside `async with scheduler:` "
+            "or `async with scheduler.running():`"
+        )
 
 
 # --- what is (not) stored ------------------------------------------------------------------------------------
@@ -277,6 +300,14 @@ class BackendUnavailable(BackendError, ConnectionError):
 
 class BackendRefused(BackendError):
     """The backend does not let us in, or lacks what we need. Repeating is of no use."""
+
+
+class MissingExtra(BackendRefused, ImportError):
+    """A client library is not installed. It comes with an extra of anysched."""
+
+    def __init__(self, library: str, install: str) -> None:
+        super().__init__(f"{library!r} is not installed, and this backend needs it: pip install '{install}'")
+        self.library = library
 
 
 class ServerTooOld(BackendRefused):

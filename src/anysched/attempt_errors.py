@@ -1,0 +1,104 @@
+"""What an attempt raised, written down.
+
+A handler's exception may be anything: its ``str()`` may raise, its message may have a gigabyte, its traceback a
+thousand frames. Whatever it is, an :class:`~anysched.run.AttemptError` comes out of it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Final
+
+import msgspec
+
+from anysched.clock import from_ms
+from anysched.run import Attempt, AttemptError
+
+__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error"]
+
+MESSAGE_LIMIT: Final = 4096
+"""The longest message that is kept, in bytes of UTF-8."""
+
+TRACEBACK_LIMIT: Final = 16384
+"""The longest traceback that is kept, likewise; its end says most."""
+
+_FRAMES: Final = 100
+_LONGEST_NAME: Final = 500
+_CUT: Final = " [cut]"
+
+
+class _StoredAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    number: int
+    started_ms: int
+    ended_ms: int = 0
+    node: str = ""
+    type: str = ""
+    message: str = ""
+    traceback: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_StoredAttempt)
+
+
+def describe_error(error: BaseException) -> AttemptError:
+    """An exception, as far as it can be written down. Never raises an ``Exception`` itself."""
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+
+    try:
+        message = str(error)
+    except Exception as reason:  # noqa: BLE001 (the handler's code)
+        message = f"(its str() raised {type(reason).__name__})"
+
+    try:
+        # A few frames of each of a few members of a group: what is cut away anyway is not formatted first.
+        formatted = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
+        text = "".join(formatted.format())
+    except Exception as reason:  # noqa: BLE001 (as above; a source file may also be unreadable)
+        text = f"(its traceback cannot be formatted: {type(reason).__name__})"
+
+    return AttemptError(_head(name, _LONGEST_NAME), _head(message, MESSAGE_LIMIT), _tail(text, TRACEBACK_LIMIT))
+
+
+def encode_error(error: AttemptError | None, *, number: int, started_ms: int, ended_ms: int, node: str) -> str:
+    """One line of text about an attempt that has ended; the line has no newline in it.
+
+    Args:
+        error: what it raised; None if it ended otherwise.
+        number: the attempt, from 1.
+        started_ms: when it was claimed.
+        ended_ms: when it ended.
+        node: who had it.
+    """
+    said = {} if error is None else {"type": error.type, "message": error.message, "traceback": error.traceback}
+    return _encoder.encode(_StoredAttempt(number, started_ms, ended_ms, node, **said)).decode()
+
+
+def decode_attempt(text: str) -> Attempt:
+    """The attempt that a line is about. A line that cannot be read becomes an attempt that says so, number 0."""
+    try:
+        stored = _decoder.decode(text)
+        started_at = from_ms(stored.started_ms)
+        ended_at = from_ms(stored.ended_ms) if stored.ended_ms else None
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as reason:
+        unreadable = AttemptError("anysched.errors.RecordCorrupt", f"the stored error cannot be read: {reason}")
+        return Attempt(number=0, started_at=from_ms(0), error=unreadable)
+
+    error = AttemptError(stored.type, stored.message, stored.traceback) if stored.type else None
+    return Attempt(number=stored.number, started_at=started_at, ended_at=ended_at, error=error, node=stored.node)
+
+
+def _head(text: str, limit: int) -> str:
+    data = _utf8(text[: limit + 1])
+    return data.decode() if len(data) <= limit else data[: limit - len(_CUT)].decode("utf-8", "ignore") + _CUT
+
+
+def _tail(text: str, limit: int) -> str:
+    data = _utf8(text[-limit - 1 :])
+    return data.decode() if len(data) <= limit else data[-limit:].decode("utf-8", "ignore")
+
+
+def _utf8(text: str) -> bytes:
+    """Half of a surrogate pair, which has no form in UTF-8, becomes its escape."""
+    return text.encode("utf-8", "backslashreplace")

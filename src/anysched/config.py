@@ -1,0 +1,284 @@
+"""The settings of a scheduler, from code or from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, timedelta, tzinfo
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from attrs import Attribute, field, frozen
+
+from anysched.dotenv import read_dotenv
+from anysched.durations import Duration, parse_duration, shortened
+from anysched.errors import InvalidConfig, InvalidDuration, InvalidOption, InvalidSchedule
+from anysched.identifiers import check_name
+from anysched.schedules import resolve_timezone
+
+__all__ = ["DEFAULT_NAMESPACE", "Environment", "ErrorContext", "ErrorHandler", "SchedulerConfig", "environment"]
+
+DEFAULT_NAMESPACE: Final = "anysched"
+
+_PREFIX: Final = "ANYSCHED_"
+_MS: Final = timedelta(milliseconds=1)
+
+# Shorter than this, a garbage collection or a busy machine would lose leases all the time.
+_SHORTEST_LEASE: Final = timedelta(seconds=1)
+
+
+@frozen(kw_only=True)
+class ErrorContext:
+    """Where an error happened; what does not apply is None.
+
+    Attributes:
+        kind: ``"enqueue"``, ``"tick"``, ``"handler"`` or ``"backend"``.
+        job: the job's name.
+        run_id: the run.
+        entry_id: the entry.
+        attempt: the attempt at the run.
+        node: the node that noticed.
+    """
+
+    kind: Literal["enqueue", "tick", "handler", "backend"]
+    job: str | None = None
+    run_id: str | None = None
+    entry_id: str | None = None
+    attempt: int | None = None
+    node: str | None = None
+
+    def __str__(self) -> str:
+        names = ("job", "run_id", "entry_id", "attempt", "node")
+        said = [f"{name}={value}" for name in names if (value := getattr(self, name)) is not None]
+        return f"{self.kind} error" + (f" ({', '.join(said)})" if said else "")
+
+
+ErrorHandler: TypeAlias = Callable[[Exception, ErrorContext], Awaitable[None] | None]
+"""Sees every error of an enqueue, a tick or a handler; sync or async."""
+
+
+# --- from what a user writes --------------------------------------------------------------------------------------
+
+
+def _to_length(name: str, least: timedelta) -> Callable[[Duration], timedelta]:
+    def convert(value: Duration) -> timedelta:
+        try:
+            return parse_duration(value, name=name, minimum=least)
+        except InvalidDuration as error:
+            raise InvalidConfig(name, error.value, error.allowed) from None
+
+    return convert
+
+
+def _to_zone(value: str | tzinfo) -> tzinfo:
+    try:
+        return resolve_timezone(value)
+    except InvalidSchedule as error:
+        raise InvalidConfig("timezone", error.value, error.allowed) from None
+
+
+def _to_queues(value: Any) -> Mapping[str, int]:
+    allowed = "a mapping from at least one name to a weight, a whole number from 1"
+
+    queues: dict[Any, Any] = dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else {}
+
+    if not queues:
+        raise InvalidConfig("queues", shortened(cast("Any", value)), allowed)
+
+    for name, weight in queues.items():
+        try:
+            check_name("queues", name)
+        except InvalidOption as error:
+            raise InvalidConfig("queues", error.value, error.allowed) from None
+
+        if not isinstance(weight, int) or isinstance(weight, bool) or weight < 1:
+            raise InvalidConfig("queues", {name: shortened(weight)}, allowed)
+
+    return MappingProxyType(queues)
+
+
+def _check_payload(_: object, __: Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidConfig("max_payload", shortened(value), "a whole number of bytes from 1")
+
+
+def _check_switch(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidConfig(attribute.name, shortened(value), "True or False")
+
+
+def _check_handler(_: object, __: Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise InvalidConfig("on_error", shortened(value), "a function of an error and its context, or None")
+
+
+@frozen(kw_only=True)
+class SchedulerConfig:
+    """The settings of a scheduler. Lengths of time are written in any way :data:`~anysched.durations.Duration` allows.
+
+    Args:
+        timezone: of cron expressions that name none: a name, or a ``tzinfo``.
+        tick_interval: nothing is looked after less often than this, when every wake-up is lost.
+        lease: for how long a node may be silent until its runs go to others; at least a second.
+        shutdown_timeout: what a graceful stop gives live attempts to end by themselves.
+        queues: what is worked on, with weights: of two busy queues with 6 and 3, the first gets two thirds.
+        strict_queues: a queue is looked at only when those with a greater weight are empty.
+        max_payload: the most bytes that arguments, or a result, may take.
+        result_ttl: how long ended runs are kept with their results.
+        failed_ttl: how long failed runs are kept.
+        on_error: sees every error of an enqueue, a tick or a handler; None: the ``anysched`` logger does.
+
+    Raises:
+        InvalidConfig: a setting cannot be; it and its value are named.
+    """
+
+    timezone: tzinfo = field(default=UTC, converter=_to_zone)
+    tick_interval: timedelta = field(default=timedelta(seconds=5), converter=_to_length("tick_interval", 10 * _MS))
+    lease: timedelta = field(default=timedelta(seconds=15), converter=_to_length("lease", _SHORTEST_LEASE))
+    shutdown_timeout: timedelta = field(
+        default=timedelta(seconds=30), converter=_to_length("shutdown_timeout", timedelta(0))
+    )
+    queues: Mapping[str, int] = field(factory=lambda: {"default": 1}, converter=_to_queues)
+    strict_queues: bool = field(default=False, validator=_check_switch)
+    max_payload: int = field(default=512 * 1024, validator=_check_payload)
+    result_ttl: timedelta = field(default=timedelta(hours=1), converter=_to_length("result_ttl", timedelta(0)))
+    failed_ttl: timedelta = field(default=timedelta(hours=168), converter=_to_length("failed_ttl", timedelta(0)))
+    on_error: ErrorHandler | None = field(default=None, validator=_check_handler)
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, env_file: str | Path | None = ".env"
+    ) -> SchedulerConfig:
+        """The settings that the environment makes: ``ANYSCHED_TICK_INTERVAL=5s`` and so on.
+
+        ``ANYSCHED_QUEUES`` is written ``critical=6,default=3``; ``on_error`` cannot be set.
+
+        Args:
+            environ: the environment; ``os.environ`` if None.
+            env_file: a file of ``NAME=value`` lines, need not exist; the environment wins. None: no file.
+
+        Raises:
+            InvalidConfig: a value cannot be read, or there is no such setting.
+        """
+        return environment(environ, env_file=env_file).config
+
+
+# --- from the environment ------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Environment:
+    """What the environment says of a scheduler.
+
+    Attributes:
+        backend: its address; None if ``ANYSCHED_BACKEND`` is not set.
+        namespace: ``ANYSCHED_NAMESPACE``.
+        config: the settings.
+    """
+
+    # An address may hold a password.
+    backend: str | None = field(repr=False)
+    namespace: str
+    config: SchedulerConfig
+
+
+def environment(environ: Mapping[str, str] | None = None, *, env_file: str | Path | None = ".env") -> Environment:
+    """Everything that the environment says of a scheduler; see :meth:`SchedulerConfig.from_env`.
+
+    Raises:
+        InvalidConfig: a value cannot be read, or there is no such setting.
+    """
+    found = {**read_dotenv(env_file), **(os.environ if environ is None else environ)}
+    ours = {
+        name.removeprefix(_PREFIX): value.strip()
+        for name, value in found.items()
+        if name.startswith(_PREFIX) and not name.startswith(f"{_PREFIX}TEST_")
+    }
+    backend = ours.pop("BACKEND", "") or None
+    namespace = ours.pop("NAMESPACE", "") or DEFAULT_NAMESPACE
+    settings: dict[str, Any] = {}
+
+    for name, value in ours.items():
+        reader = _READERS.get(name)
+
+        if reader is None:
+            known = ", ".join(f"{_PREFIX}{one}" for one in ("BACKEND", "NAMESPACE", *_READERS))
+            raise InvalidConfig("setting", f"{_PREFIX}{name}", f"one of {known}")
+
+        settings[name.lower()] = reader(f"{_PREFIX}{name}", value)
+
+    return Environment(backend=backend, namespace=_check_namespace(namespace), config=_config_of(settings))
+
+
+def _config_of(settings: Mapping[str, Any]) -> SchedulerConfig:
+    try:
+        return SchedulerConfig(**settings)
+    except InvalidConfig as error:
+        raise InvalidConfig(f"{_PREFIX}{error.name.upper()}", error.value, error.allowed) from None
+
+
+def _check_namespace(namespace: str) -> str:
+    try:
+        return check_name(f"{_PREFIX}NAMESPACE", namespace)
+    except InvalidOption as error:
+        raise InvalidConfig(error.name, error.value, error.allowed) from None
+
+
+def _text(_: str, value: str) -> str:
+    return value
+
+
+def _whole_number(name: str, value: str) -> int:
+    if value.isascii() and value.isdigit() and len(value) <= _LONGEST_NUMBER:
+        return int(value)
+
+    raise InvalidConfig(name, shortened(value), "a whole number")
+
+
+_LONGEST_NUMBER: Final = 18
+_ON: Final = ("1", "true", "yes", "on")
+_OFF: Final = ("0", "false", "no", "off")
+
+
+def _switch(name: str, value: str) -> bool:
+    if value.lower() in (*_ON, *_OFF):
+        return value.lower() in _ON
+
+    raise InvalidConfig(name, shortened(value), f"one of {', '.join((*_ON, *_OFF))}")
+
+
+def _weights(name: str, value: str) -> dict[str, int]:
+    queues: dict[str, int] = {}
+
+    for part in value.split(","):
+        queue, _, weight = part.partition("=")
+        queue, weight = queue.strip(), weight.strip()
+
+        if not queue or queue in queues:
+            raise InvalidConfig(name, shortened(value), "names with weights such as critical=6,default=3")
+
+        queues[queue] = _whole_number(name, weight) if "=" in part else 1
+
+    return queues
+
+
+def _duration_text(_: str, value: str) -> str | float:
+    """A bare number counts seconds, as it does in code."""
+    try:
+        return float(value) if value[-1:].isdigit() or value[-1:] == "." else value
+    except ValueError:
+        return value
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "TIMEZONE": _text,
+    "TICK_INTERVAL": _duration_text,
+    "LEASE": _duration_text,
+    "SHUTDOWN_TIMEOUT": _duration_text,
+    "QUEUES": _weights,
+    "STRICT_QUEUES": _switch,
+    "MAX_PAYLOAD": _whole_number,
+    "RESULT_TTL": _duration_text,
+    "FAILED_TTL": _duration_text,
+}

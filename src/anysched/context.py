@@ -1,0 +1,119 @@
+"""What a running job can know and say of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from attrs import field, frozen
+
+from anysched.durations import shortened
+from anysched.errors import InternalError, InvalidOption, NotInRun
+
+__all__ = ["RunContext", "ShutdownSignal", "current_run", "set_current_run"]
+
+_LONGEST_MESSAGE: Final = 500
+
+_current: ContextVar[RunContext] = ContextVar("anysched_run")
+
+
+class ShutdownSignal(Protocol):
+    """What ``anyio.Event`` offers to those who only look at it."""
+
+    def is_set(self) -> bool:
+        """Whether the node has begun to stop. May be asked from any thread."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until it has."""
+        ...
+
+
+@frozen(kw_only=True)
+class RunContext:
+    """The run that the present function is called for.
+
+    Attributes:
+        id: the run's id.
+        job: the job's name.
+        attempt: the number of this attempt, from 1.
+        entry_id: the entry that made the run.
+        scheduled_for: the fire time that made it.
+        deadline: the run has to have ended by then.
+        fencing_token: greater than that of any attempt before, of any run: give it to what must not listen to a
+            node that has been given up.
+        metadata: what the caller attached.
+        state: what the scheduler's ``lifespan`` yielded.
+        shutting_down: set when the node begins to stop; a long function may look at it and end early.
+    """
+
+    id: str
+    job: str
+    attempt: int
+    entry_id: str | None = None
+    scheduled_for: datetime | None = None
+    deadline: datetime | None = None
+    fencing_token: int = 0
+    metadata: Mapping[str, Any] = field(factory=dict[str, Any])
+    state: Any = None
+    shutting_down: ShutdownSignal
+    progress_setter: Callable[[float, str], Awaitable[None]] = field(repr=False)
+    progress_reporter: Callable[[float, str], None] | None = field(default=None, repr=False)
+
+    async def set_progress(self, fraction: float, message: str = "") -> None:
+        """Store how far the run is, for all to see; for async functions.
+
+        Args:
+            fraction: from 0 to 1.
+            message: for people; a long one is cut.
+
+        Raises:
+            InvalidOption: the fraction is something else.
+            StaleLease: the run has been given to another node, and this attempt is about to be cancelled.
+        """
+        await self.progress_setter(_check_fraction(fraction), message[:_LONGEST_MESSAGE])
+
+    def report_progress(self, fraction: float, message: str = "") -> None:
+        """The same for plain functions, which run in a thread.
+
+        Args:
+            fraction: from 0 to 1.
+            message: for people; a long one is cut.
+
+        Raises:
+            InvalidOption: the fraction is something else.
+            StaleLease: the run has been given to another node.
+        """
+        if self.progress_reporter is None:
+            raise InternalError("no way was given to report progress from a thread")
+
+        self.progress_reporter(_check_fraction(fraction), message[:_LONGEST_MESSAGE])
+
+
+def current_run() -> RunContext:
+    """The run that the present function is called for, also in what it calls, awaits and starts.
+
+    Not in a job that ``runs_in="process"``: that is another process.
+
+    Raises:
+        NotInRun: there is none.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise NotInRun from None
+
+
+def set_current_run(context: RunContext) -> None:
+    """Make it the current run, in the :mod:`contextvars` context that this is called in."""
+    _current.set(context)
+
+
+def _check_fraction(value: object) -> float:
+    # A comparison with NaN is false.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+
+    raise InvalidOption("fraction", shortened(value), "a number from 0 to 1")

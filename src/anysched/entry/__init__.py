@@ -1,0 +1,21 @@
+"""Entries: jobs put on a schedule. How one is described and stored, what is due, and what people see of it."""
+
+from __future__ import annotations
+
+from anysched.entry.planning import FirePlan, first_fire, plan_fire
+from anysched.entry.policy import EntryPolicy, Misfire, Overlap
+from anysched.entry.spec import EntrySpec
+from anysched.entry.view import Entry, EntryRun, EntryStatus
+
+__all__ = [
+    "Entry",
+    "EntryPolicy",
+    "EntryRun",
+    "EntrySpec",
+    "EntryStatus",
+    "FirePlan",
+    "Misfire",
+    "Overlap",
+    "first_fire",
+    "plan_fire",
+]

@@ -1,0 +1,77 @@
+"""What becomes of fires that overlap or come late, and from when to when there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
+
+from attrs import Attribute, field, frozen
+
+from anysched.durations import Duration, parse_duration, shortened
+from anysched.errors import InvalidOption
+from anysched.options import require_aware
+
+__all__ = ["EntryPolicy", "Misfire", "Overlap"]
+
+Overlap = Literal["skip", "queue_one", "queue_all", "cancel_previous", "allow"]
+"""What becomes of a fire while a run of the entry is live."""
+
+Misfire = Literal["latest", "all", "skip"]
+"""What becomes of fires that come late."""
+
+
+def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value not in get_args(kind):
+            allowed = f"one of {', '.join(get_args(kind))}"
+            raise InvalidOption(attribute.name, shortened(value), allowed)
+
+    return check
+
+
+def _to_length(name: str) -> Callable[[Duration | None], timedelta | None]:
+    return lambda value: None if value is None else parse_duration(value, name=name)
+
+
+def _to_instant(name: str) -> Callable[[datetime | None], datetime | None]:
+    return lambda value: None if value is None else require_aware(name, value)
+
+
+def _check_limit(_: object, __: Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise InvalidOption("limit", shortened(value), "a whole number from 1, or None for no limit")
+
+
+@frozen(kw_only=True)
+class EntryPolicy:
+    """What becomes of fires that overlap or come late, and from when to when there are any.
+
+    Args:
+        overlap: while a run of the entry is live: ``"skip"`` the fire and count it, ``"queue_one"`` or ``"queue_all"``
+            of them behind it, ``"cancel_previous"``, or ``"allow"`` both.
+        misfire: of fires that were missed: make a run for the ``"latest"``, for ``"all"`` of them, or ``"skip"`` them.
+        misfire_grace: what is later than this is dropped and counted, whatever ``misfire`` says; None: nothing is.
+        jitter: each fire is put off by up to this, by the same on every node, and never past the next one.
+        start_at: there is no fire before this instant.
+        end_at: there is none after this.
+        limit: the entry is finished after so many runs; None: never.
+
+    Raises:
+        InvalidOption: one of them cannot be; also ``end_at`` before ``start_at``.
+        InvalidDuration: a length of time cannot be read, or is negative.
+        NaiveDatetime: an instant has no time zone.
+    """
+
+    overlap: Overlap = field(default="skip", validator=_one_of(Overlap))
+    misfire: Misfire = field(default="latest", validator=_one_of(Misfire))
+    misfire_grace: timedelta | None = field(default=None, converter=_to_length("misfire_grace"))
+    jitter: timedelta | None = field(default=None, converter=_to_length("jitter"))
+    start_at: datetime | None = field(default=None, converter=_to_instant("start_at"))
+    end_at: datetime | None = field(default=None, converter=_to_instant("end_at"))
+    limit: int | None = field(default=None, validator=_check_limit)
+
+    def __attrs_post_init__(self) -> None:
+        if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
+            allowed = f"an instant not before start_at, {self.start_at.isoformat()}"
+            raise InvalidOption("end_at", self.end_at.isoformat(), allowed)

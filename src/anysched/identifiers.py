@@ -1,0 +1,90 @@
+"""Names that people choose, and ids that are made."""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import blake2b
+from itertools import product
+from typing import Final
+
+from anysched.durations import shortened
+from anysched.errors import InvalidOption
+
+__all__ = ["NAME_LIMIT", "check_name", "fire_run_id", "make_node_id", "make_nonce", "make_run_id"]
+
+NAME_LIMIT: Final = 200
+"""The longest name, in characters: names become parts of keys and lines of tables."""
+
+# Braces would be read as a Redis hash tag.
+_NAME: Final = re.compile(r"[^\s{}]{1,200}")
+_ALLOWED: Final = f"1 to {NAME_LIMIT} printable characters without spaces and braces"
+
+# Digits before letters and in ASCII order, so that text sorts as the number does.
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS: Final = tuple(map("".join, product(_DIGITS, repeat=2)))
+
+
+def check_name(option: str, value: object) -> str:
+    """The value, if it can name a job, a queue, an entry, a run or a key.
+
+    Args:
+        option: what the error calls it.
+        value: what was given.
+
+    Raises:
+        InvalidOption: it is no text, empty, too long, or has spaces, braces or unprintable characters in it.
+    """
+    if isinstance(value, str) and _NAME.fullmatch(value) and value.isprintable():
+        return value
+
+    raise InvalidOption(option, shortened(value), _ALLOWED)
+
+
+def make_run_id(now_ms: int) -> str:
+    """A new id for a run: 20 characters that sort by the time they were made.
+
+    Nine characters of time reach to the year 3084 (eight would have ended in 2004); the other eleven are 55 random
+    bits. Nothing is kept between two calls, so that a forked process makes other ids than its parent.
+    """
+    pairs = _PAIRS
+    chance = int.from_bytes(os.urandom(7), "big")
+    time = now_ms << 5 | chance >> 50 & 31
+
+    return (
+        pairs[time >> 40 & 1023]
+        + pairs[time >> 30 & 1023]
+        + pairs[time >> 20 & 1023]
+        + pairs[time >> 10 & 1023]
+        + pairs[time & 1023]
+        + pairs[chance >> 40 & 1023]
+        + pairs[chance >> 30 & 1023]
+        + pairs[chance >> 20 & 1023]
+        + pairs[chance >> 10 & 1023]
+        + pairs[chance & 1023]
+    )
+
+
+def fire_run_id(entry_id: str, fire_ms: int) -> str:
+    """The id of the run that a fire makes: the same on every node, so that a fire is made into a run only once.
+
+    The hyphen keeps it apart from every id that :func:`make_run_id` makes.
+    """
+    return "f-" + _base32(blake2b(f"{entry_id}\0{fire_ms}".encode(), digest_size=12).digest(), 18)
+
+
+def make_nonce() -> str:
+    """A value for one command, the same when that command is sent again: 80 random bits."""
+    return os.urandom(10).hex()
+
+
+def make_node_id() -> str:
+    """A new id for a node, which is also the name of its inbox. Never used twice."""
+    return "n-" + _base32(os.urandom(10), 14)
+
+
+def _base32(data: bytes, length: int) -> str:
+    """The last ``length`` digits, an even number, of the data as a number."""
+    number = int.from_bytes(data, "big")
+
+    return "".join(_PAIRS[number >> shift & 1023] for shift in range(length // 2 * 10 - 10, -1, -10))

@@ -1,0 +1,322 @@
+"""What happens after a failed attempt: the policy, what a handler may raise to overrule it, and the decision."""
+
+from __future__ import annotations
+
+import math
+import random as _random
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from attrs import Attribute, field, frozen
+
+from anysched.durations import Duration, format_duration, parse_duration, shortened
+from anysched.errors import AnySchedError, InvalidOption
+
+__all__ = ["Decision", "DoNotRetry", "RetryAfter", "RetryPolicy", "Snooze", "Strategy", "decide"]
+
+Strategy: TypeAlias = Literal["exponential", "linear", "fixed"] | Callable[[int], Duration]
+"""How delays grow; a function gets the number of the attempt that failed, from 1, and returns the delay."""
+
+ErrorNames: TypeAlias = tuple[type[BaseException] | str, ...]
+
+_STRATEGIES: Final = ("exponential", "linear", "fixed")
+_ERRORS_ALLOWED: Final = "exception classes, or their names as 'module.qualname'"
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+# --- what a handler may raise ------------------------------------------------------------------------------------
+
+
+class RetryAfter(AnySchedError):
+    """Raised by a handler: the attempt failed, and the next one is to come after this long.
+
+    It uses up an attempt. The delay is taken as it is, also where the policy's ``maximum`` is less.
+
+    Args:
+        delay: how long.
+    """
+
+    def __init__(self, delay: Duration) -> None:
+        self.delay = parse_duration(delay, name="delay")
+        super().__init__(f"to be retried after {format_duration(self.delay)}")
+
+    def __reduce__(self) -> tuple[type[RetryAfter], tuple[timedelta]]:
+        return type(self), (self.delay,)
+
+
+class Snooze(AnySchedError):
+    """Raised by a handler: not now, again after this long. It uses up no attempt.
+
+    Args:
+        delay: how long.
+    """
+
+    def __init__(self, delay: Duration) -> None:
+        self.delay = parse_duration(delay, name="delay")
+        super().__init__(f"snoozed for {format_duration(self.delay)}")
+
+    def __reduce__(self) -> tuple[type[Snooze], tuple[timedelta]]:
+        return type(self), (self.delay,)
+
+
+class DoNotRetry(AnySchedError):
+    """Raised by a handler: the run has failed for good, whatever attempts are left.
+
+    Args:
+        reason: why, for people.
+    """
+
+    def __init__(self, reason: str = "the handler said so") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# --- the policy --------------------------------------------------------------------------------------------------
+
+
+def _check_retries(_: object, __: Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise InvalidOption("max_retries", shortened(value), "a whole number from 0, or None for no limit")
+
+
+def _check_strategy(_: object, __: Attribute[Any], value: object) -> None:
+    if value not in _STRATEGIES and not callable(value):
+        raise InvalidOption("strategy", shortened(value), f"one of {', '.join(_STRATEGIES)}, or a function")
+
+
+def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], float]:
+    def convert(value: Any) -> float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+
+        # A comparison with NaN is false.
+        if number and lowest <= value <= highest and math.isfinite(value):
+            return float(value)
+
+        most = f" to {highest:g}" if math.isfinite(highest) else ""
+        raise InvalidOption(name, shortened(value), f"a number from {lowest:g}{most}")
+
+    return convert
+
+
+def _to_duration(name: str) -> Callable[[Duration], timedelta]:
+    return lambda value: parse_duration(value, name=name)
+
+
+def _to_errors(name: str) -> Callable[[Any], ErrorNames]:
+    def convert(value: Any) -> ErrorNames:
+        items: tuple[Any, ...] = tuple(cast("list[Any]", value)) if isinstance(value, tuple | list) else (value,)
+
+        for item in items:
+            is_class = isinstance(item, type) and issubclass(cast("type[Any]", item), BaseException)
+
+            if not is_class and not (isinstance(item, str) and item):
+                raise InvalidOption(name, shortened(cast("Any", item)), _ERRORS_ALLOWED)
+
+        return items
+
+    return convert
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """Whether and when a failed attempt is followed by another.
+
+    Args:
+        max_retries: attempts after the first; None: no limit.
+        initial: the delay after the first attempt.
+        maximum: no delay of the policy is longer.
+        multiplier: from one delay to the next, at least 1; for ``"exponential"``.
+        strategy: ``"exponential"``: 1s 2s 4s 8s; ``"linear"``: 5s 10s 15s; ``"fixed"``: 10s 10s 10s; or a function of
+            the number of the failed attempt.
+        jitter: which part of each delay is left to chance, 0 to 1: a delay of 10 s with a jitter of 0.2 becomes
+            anything from 8 s to 10 s, so that what failed together does not come back together.
+        retry_on: what is retried: classes, or names as ``"module.qualname"``; their subclasses are, too.
+        give_up_on: what is not, though it is of a class in ``retry_on``.
+
+    Raises:
+        InvalidOption: one of them cannot be; also ``initial`` beyond ``maximum``.
+        InvalidDuration: a length of time cannot be read.
+    """
+
+    max_retries: int | None = field(default=3, validator=_check_retries)
+    initial: timedelta = field(default=timedelta(seconds=1), converter=_to_duration("initial"))
+    maximum: timedelta = field(default=timedelta(seconds=30), converter=_to_duration("maximum"))
+    multiplier: float = field(default=2.0, converter=_to_number("multiplier", 1, math.inf))
+    strategy: Strategy = field(default="exponential", validator=_check_strategy)
+    jitter: float = field(default=0.0, converter=_to_number("jitter", 0, 1))
+    retry_on: ErrorNames = field(default=(Exception,), converter=_to_errors("retry_on"))
+    give_up_on: ErrorNames = field(default=(), converter=_to_errors("give_up_on"))
+
+    def __attrs_post_init__(self) -> None:
+        if self.initial > self.maximum:
+            allowed = f"at most maximum, which is {format_duration(self.maximum)}: raise that too"
+            raise InvalidOption("initial", format_duration(self.initial), allowed)
+
+    def delay(self, attempt: int, *, random: Callable[[], float] = _random.random) -> timedelta:
+        """How long to wait after a failed attempt.
+
+        Args:
+            attempt: the number of the attempt that failed, from 1.
+            random: gives a number from 0 up to 1.
+        """
+        longest = self.maximum // _MICROSECOND
+        delay = min(self._microseconds(attempt), longest)
+
+        if self.jitter:
+            delay -= delay * self.jitter * random()
+
+        return timedelta(microseconds=round(delay))
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether an exception that is not a group is one to be retried."""
+        names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+        return _matches(error, names, self.retry_on) and not _matches(error, names, self.give_up_on)
+
+    def _microseconds(self, attempt: int) -> float:
+        initial = self.initial // _MICROSECOND
+
+        if callable(self.strategy):
+            return parse_duration(self.strategy(attempt), name="delay") // _MICROSECOND
+
+        if self.strategy == "linear":
+            return initial * attempt
+
+        if self.strategy == "fixed":
+            return initial
+
+        try:
+            return initial * self.multiplier ** (attempt - 1)
+        except OverflowError:
+            return math.inf if initial else 0
+
+    # --- stored with a run -----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """What differs from the defaults, as values that JSON has.
+
+        Raises:
+            InvalidOption: the strategy is a function.
+        """
+        if callable(self.strategy):
+            allowed = f"one of {', '.join(_STRATEGIES)}: a function cannot be stored with a run; give it to the job"
+            raise InvalidOption("strategy", shortened(self.strategy), allowed)
+
+        stored = {
+            "max_retries": self.max_retries,
+            "initial": format_duration(self.initial),
+            "maximum": format_duration(self.maximum),
+            "multiplier": self.multiplier,
+            "strategy": self.strategy,
+            "jitter": self.jitter,
+            "retry_on": _names_of(self.retry_on),
+            "give_up_on": _names_of(self.give_up_on),
+        }
+
+        return {name: value for name, value in stored.items() if value != _STORED_DEFAULTS[name]}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> RetryPolicy:
+        """What :meth:`to_dict` gave, with classes as names.
+
+        Raises:
+            InvalidOption: it is something else.
+        """
+        allowed = ", ".join(_STORED_DEFAULTS)
+
+        for name in stored:
+            if name not in _STORED_DEFAULTS:
+                raise InvalidOption("retry", shortened(name), allowed)
+
+        return cls(**stored)
+
+
+def _names_of(errors: ErrorNames) -> list[str]:
+    return [error if isinstance(error, str) else f"{error.__module__}.{error.__qualname__}" for error in errors]
+
+
+_STORED_DEFAULTS: Final[Mapping[str, Any]] = {
+    "max_retries": 3,
+    "initial": "1s",
+    "maximum": "30s",
+    "multiplier": 2.0,
+    "strategy": "exponential",
+    "jitter": 0.0,
+    "retry_on": ["builtins.Exception"],
+    "give_up_on": [],
+}
+
+
+def _matches(error: BaseException, names: set[str], wanted: ErrorNames) -> bool:
+    return any(one in names if isinstance(one, str) else isinstance(error, one) for one in wanted)
+
+
+# --- the decision ------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Decision:
+    """What is to be done about a failed attempt.
+
+    Attributes:
+        kind: ``"retry"``, ``"fail"`` for good, or ``"snooze"``.
+        delay: how long to wait before the next attempt.
+        reason: why it is ``"fail"``, in a few words.
+    """
+
+    kind: Literal["retry", "fail", "snooze"]
+    delay: timedelta = timedelta(0)
+    reason: str = ""
+
+
+def decide(
+    error: BaseException, *, policy: RetryPolicy, attempt: int, random: Callable[[], float] = _random.random
+) -> Decision:
+    """Decide what follows from what an attempt raised. Deadlines are the caller's business.
+
+    A group is judged by its leaves. One that must not be retried is enough to fail; it snoozes only if all of them
+    do; of several delays the longest counts.
+
+    Args:
+        error: what it raised.
+        policy: the run's.
+        attempt: its number, from 1.
+        random: for the jitter.
+    """
+    leaves = list(_leaves(error))
+    asked = [leaf.delay for leaf in leaves if isinstance(leaf, RetryAfter | Snooze)]
+
+    if leaves and all(isinstance(leaf, Snooze) for leaf in leaves):
+        return Decision("snooze", max(asked))
+
+    refused = next(filter(None, (_refusal(leaf, policy) for leaf in leaves)), "")
+
+    if not refused and policy.max_retries is not None and attempt > policy.max_retries:
+        refused = "no retries left"
+
+    if refused:
+        return Decision("fail", reason=refused)
+
+    try:
+        return Decision("retry", max(asked) if asked else policy.delay(attempt, random=random))
+    except Exception as broken:  # noqa: BLE001 (a strategy is the user's code)
+        return Decision("fail", reason=f"the retry strategy raised {type(broken).__name__}: {broken}")
+
+
+def _refusal(leaf: BaseException, policy: RetryPolicy) -> str:
+    """Why an exception must not be retried, or nothing."""
+    if isinstance(leaf, DoNotRetry):
+        return "not to be retried"
+
+    if isinstance(leaf, RetryAfter | Snooze) or policy.retries(leaf):
+        return ""
+
+    return f"{type(leaf).__name__} is not retried"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(member)
+    else:
+        yield error

@@ -1,0 +1,122 @@
+"""The handle of a run: what ``enqueue`` gives back. It only passes on; the scheduler does the work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from attrs import field, frozen
+
+from anysched.durations import Duration
+from anysched.job_types import JobTypes
+from anysched.run import RunInfo, RunStatus
+
+__all__ = ["Run", "RunHome"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class RunHome(Protocol):
+    """What a handle needs: the scheduler."""
+
+    async def run_status(self, run_id: str) -> RunStatus:
+        """See :meth:`Run.status`."""
+        ...
+
+    async def run_info(self, run_id: str) -> RunInfo:
+        """See :meth:`Run.info`."""
+        ...
+
+    async def run_result(self, run_id: str, types: JobTypes | None) -> Any:
+        """See :meth:`Run.result`; ``types`` is None where the job is not known."""
+        ...
+
+    async def cancel_run(self, run_id: str) -> None:
+        """See :meth:`Run.cancel`."""
+        ...
+
+    async def retry_run(self, run_id: str) -> None:
+        """See :meth:`Run.retry`."""
+        ...
+
+    async def reschedule_run(self, run_id: str, *, at: datetime | None, delay: Duration | None) -> None:
+        """See :meth:`Run.reschedule`."""
+        ...
+
+
+@frozen
+class Run(Generic[R_co]):
+    """A run, by its id. Handles of one run are equal.
+
+    None of the methods has a time limit: put ``anyio.fail_after`` around them. All need an open scheduler.
+
+    Attributes:
+        id: the run's id.
+        job: the job's name.
+    """
+
+    id: str
+    job: str = field(eq=False)
+    _home: RunHome = field(eq=False, repr=False)
+    _types: JobTypes | None = field(default=None, eq=False, repr=False)
+
+    async def status(self) -> RunStatus:
+        """Where it stands.
+
+        Raises:
+            RunNotFound: it is not stored (any more).
+        """
+        return await self._home.run_status(self.id)
+
+    async def info(self) -> RunInfo:
+        """Everything that is known of it.
+
+        Raises:
+            RunNotFound: it is not stored (any more).
+        """
+        return await self._home.run_info(self.id)
+
+    async def result(self) -> R_co:
+        """Wait until it has ended, and give what its function returned. Cancelling this leaves the run alone.
+
+        Raises:
+            RunFailed: it failed for good; the handler's error is in it.
+            RunCancelled: it was cancelled.
+            RunExpired: it was not started in time.
+            RunNotFound: it is not stored (any more).
+            CannotDecode: the result does not fit what the function declares.
+        """
+        return cast("R_co", await self._home.run_result(self.id, self._types))
+
+    async def cancel(self) -> None:
+        """See to it that it never starts, or stops where it runs. A run that has ended stays as it is.
+
+        Cancelled itself, this may or may not have happened; it can be repeated.
+
+        Raises:
+            RunNotFound: it is not stored (any more).
+        """
+        await self._home.cancel_run(self.id)
+
+    async def retry(self) -> None:
+        """Make a failed run ready again, with its attempts counted anew. Cancellation: as for :meth:`cancel`.
+
+        Raises:
+            InvalidState: it has not failed.
+            RunNotFound: it is not stored (any more).
+        """
+        await self._home.retry_run(self.id)
+
+    async def reschedule(self, *, at: datetime | None = None, delay: Duration | None = None) -> None:
+        """Move it to another time, as long as it has not been started. Cancellation: as for :meth:`cancel`.
+
+        Args:
+            at: an aware datetime; or
+            delay: how long from now.
+
+        Raises:
+            InvalidOption: neither or both are given.
+            InvalidState: it runs or has ended.
+            RunNotFound: it is not stored (any more).
+        """
+        await self._home.reschedule_run(self.id, at=at, delay=delay)
