@@ -12,6 +12,9 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "POISON_CRASHES",
+    "POISON_ERROR",
+    "POISON_WINDOW_MS",
     "CancelAnswer",
     "Claim",
     "ClaimedRun",
@@ -42,6 +45,13 @@ __all__ = [
 
 OutcomeKind = Literal["succeeded", "failed", "retry", "snooze", "released", "cancelled"]
 HintKind = Literal["work", "entries", "cancel", "done", "lock"]
+
+POISON_CRASHES = 3
+POISON_WINDOW_MS = 86_400_000
+POISON_ERROR = (
+    '{"type":"anysched.WorkerLost","message":"the worker was lost 3 times within a day while this run was on it"}'
+)
+"""What a backend appends to the errors of a run that it fails itself because its crashes were too many."""
 
 
 class Hint(msgspec.Struct, frozen=True):
@@ -74,6 +84,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
         expires_at_ms: it must have been started by this instant; 0: no limit. The earlier of the two holds.
         deadline_ms: it must have ended by this instant; 0: no limit. Backends only pass it on.
         deadline_after_ms: likewise, this long after the backend's now; the earlier of the two is what is passed on.
+        ttl_ms: how long the final record is kept if the backend itself ends the run (cancelled before it ran, expired,
+            poisoned), at least 10,000. An outcome brings its own.
     """
 
     id: str
@@ -90,6 +102,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     entry_id: str = ""
     scheduled_for_ms: int = 0
+    ttl_ms: int = 3_600_000
     options: str = ""
 
 
@@ -101,7 +114,18 @@ class Enqueued(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored run, whole."""
+    """A stored run, whole.
+
+    Attributes:
+        attempt: the number of the newest attempt that was not refunded.
+        token: the newest token; it stays when the run is held no more.
+        node: who holds it; empty unless it is running.
+        due_ms: 0 if it was ready at once and has not been retried, snoozed or rescheduled since.
+        started_ms: when it was claimed last; its expiry is in force only as long as this is 0.
+        crashes: crashes of the last 24 hours, as counted at the newest of them.
+        cancel_requested: it is running and was asked to stop.
+        progress: -1: none was reported since it was claimed last.
+    """
 
     id: str
     job: str
@@ -220,7 +244,7 @@ class WorkReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelAnswer(msgspec.Struct, frozen=True):
-    """What a cancel found and did: the status now, and whether the run was newly marked or cancelled by this call or one like it."""
+    """The status now, and whether the run is cancelled, or running and asked to stop: by this call or one like it."""
 
     status: str
     requested: bool
@@ -285,7 +309,15 @@ class EntryWrite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored entry, whole."""
+    """A stored entry, whole.
+
+    Attributes:
+        next_ms: the cursor. A paused entry keeps the one it had; 0 if finished, or while its next time depends on the
+            end of a run.
+        last_ms: the fire time of the newest run that a fire made.
+        live: its runs that are neither final nor waiting, at most the oldest 100.
+        waiting: its runs that wait for those, in order, at most the first 100.
+    """
 
     id: str
     spec: str
@@ -375,7 +407,10 @@ class TickReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockAnswer(msgspec.Struct, frozen=True):
-    """``token`` 0: not had; then ``expires_ms`` is when the present lease runs out."""
+    """``token`` 0: not had; then ``expires_ms`` is when to ask again at the latest.
+
+    That is when the present lease runs out, or, if the lock is free, when the first in its line loses its place.
+    """
 
     token: int
     expires_ms: int
@@ -383,7 +418,7 @@ class LockAnswer(msgspec.Struct, frozen=True):
 
 
 class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue's numbers."""
+    """A queue's numbers. ``ready`` is what stands in it; what is set aside is not counted."""
 
     name: str
     ready: int
@@ -394,6 +429,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Counts over a namespace. The last four only grow."""
 
     ready: int = 0
+    """Every run of that status, set aside or not."""
     scheduled: int = 0
     """``scheduled`` and ``retrying`` together: all that is due later."""
     running: int = 0
@@ -404,7 +440,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     entries: int = 0
     active_entries: int = 0
     unknown_jobs: dict[str, int] = {}
-    """Jobs that nobody live knows, and since when (``_ms``) a run of them waits."""
+    """Jobs of runs set aside as unknown that no live node has among its jobs, and since when (``_ms``) they wait."""
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0

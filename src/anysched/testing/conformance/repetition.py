@@ -301,29 +301,25 @@ async def everything(stage: Stage) -> list[object]:
     return [sorted(runs, key=lambda run: run.id), entries, nodes, await backend.list_queues(), await backend.totals()]
 
 
+TIMELESS: dict[type, tuple[str, ...]] = {
+    Enqueued: ("id",),
+    LockAnswer: ("token",),
+    Renewed: ("lost", "cancels"),
+    TickReply: ("fired",),
+    WorkReply: ("settled", "runs", "known", "more", "corrupt"),
+}
+"""What is compared of an answer that tells instants, or who was first."""
+
+
 def timeless(answer: object) -> object:
     """An answer without the instants in it, which go on."""
-    match answer:
-        case WorkReply():
-            return answer.settled, answer.runs, answer.known, answer.more, answer.corrupt
+    if isinstance(answer, list):
+        return [timeless(part) for part in cast("list[object]", answer)]
 
-        case Renewed():
-            return answer.lost, answer.cancels
+    if (names := TIMELESS.get(type(answer))) is not None:
+        return [getattr(answer, name) for name in names]
 
-        case TickReply():
-            return answer.fired
-
-        case LockAnswer():
-            return answer.token
-
-        case Enqueued():
-            return answer.id
-
-        case list():
-            return [timeless(part) for part in cast("list[object]", answer)]
-
-        case _:
-            return None if type(answer) is int else answer
+    return None if type(answer) is int else answer
 
 
 # --- the test ------------------------------------------------------------------------------------------------

@@ -1,0 +1,180 @@
+"""Entries as they are kept: stored, declared, paused, removed, and looked at when they are due."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+
+from anysched.backends.memory import cursors, moves
+from anysched.backends.memory.reading import entry_record
+from anysched.backends.memory.state import Entry, Program, State
+from anysched.backends.records import DueEntry, EntryRecord, EntryWrite
+
+__all__ = ["declare", "get", "look", "pause", "put", "remove", "resume"]
+
+RETIRED = "no longer declared"
+MOST_RETIRED = 100
+
+
+def put(state: State, write: EntryWrite, *, replace: bool, nonce: str) -> bool:
+    """Store an entry, or replace its rule."""
+    if state.recall(f"put:{nonce}") is not None:
+        return True
+
+    if (entry := state.entries.get(write.id)) is None:
+        _add(state, write)
+
+    elif not replace:
+        return False
+
+    else:
+        _change(state, entry, write)
+
+    state.memorise(f"put:{nonce}", ())
+    return True
+
+
+def declare(state: State, program: str, writes: Sequence[EntryWrite], ttl_ms: int) -> list[str]:
+    """Reconcile what a program declares with what is stored."""
+    for name in [name for name, known in state.programs.items() if known.expires_ms <= state.now]:
+        del state.programs[name]
+
+    state.programs[program] = Program(frozenset(write.id for write in writes), ttl_ms, state.now + ttl_ms)
+    return [_declare(state, write) for write in writes]
+
+
+def _declare(state: State, write: EntryWrite) -> str:
+    entry = state.entries.get(write.id)
+
+    if entry is None:
+        _add(state, write).declared = True
+        return "added"
+
+    if not entry.declared:
+        return "foreign"
+
+    retired = entry.status == "finished" and entry.note == RETIRED
+
+    if entry.revision == write.revision and not retired:
+        return "kept"
+
+    answer = "added" if entry.revision == write.revision else "moved"
+    _change(state, entry, write)
+    entry.declared = True
+    return answer
+
+
+def _add(state: State, write: EntryWrite) -> Entry:
+    entry = state.entries[write.id] = Entry(write.id, write.spec, write.revision, write.declared)
+    insort(state.entry_ids, write.id)
+    cursors.add(state, entry, write.next_ms)
+    return entry
+
+
+def _change(state: State, entry: Entry, write: EntryWrite) -> None:
+    entry.take(write)
+
+    if entry.status == "paused":
+        entry.next_ms = write.next_ms
+        return
+
+    entry.note = ""
+    cursors.activate(state, entry, write.next_ms)
+
+
+def get(state: State, entry_id: str) -> EntryRecord | None:
+    """One entry."""
+    entry = state.entries.get(entry_id)
+    return entry and entry_record(entry)
+
+
+def pause(state: State, entry_id: str, note: str) -> bool:
+    """Stop an entry from firing."""
+    if (entry := state.entries.get(entry_id)) is None:
+        return False
+
+    entry.note = note
+
+    if entry.status == "active":
+        cursors.halt(state, entry, "paused")
+
+    return True
+
+
+def resume(state: State, entry_id: str, revision: str, next_ms: int | None) -> bool:
+    """Let a paused entry fire again."""
+    entry = state.entries.get(entry_id)
+
+    if entry is None or entry.revision != revision:
+        return False
+
+    if entry.status == "paused":
+        entry.note = ""
+        cursors.activate(state, entry, next_ms or 0)
+
+    return True
+
+
+def remove(state: State, entry_id: str) -> bool:
+    """Remove an entry; what waits in it is cancelled."""
+    if (entry := state.entries.pop(entry_id, None)) is None:
+        return False
+
+    del state.entry_ids[bisect_left(state.entry_ids, entry_id)]
+    cursors.discard(state, entry)
+
+    for run_id in entry.waiting:
+        moves.finish(state, state.runs[run_id], "cancelled")
+
+    return True
+
+
+def look(state: State, count: int) -> tuple[list[DueEntry], list[str], int]:
+    """The entries that are due, those that were retired instead, and when the next one is due after these."""
+    due: list[DueEntry] = []
+    retired: list[str] = []
+
+    for _ in range(MOST_RETIRED):
+        found = [item for item in state.cursors.lowest(max(count, 0)) if item[0] <= state.now]
+        lapsed = [name for _, name in found if _is_lapsed(state, state.entries[name])]
+
+        for name in lapsed[: MOST_RETIRED - len(retired)]:
+            _retire(state, state.entries[name])
+            retired.append(name)
+
+        if not lapsed or len(retired) >= MOST_RETIRED:
+            break
+
+    following = state.cursors.lowest(max(count, 0) + 1)
+
+    for cursor_ms, name in following[: max(count, 0)]:
+        entry = state.entries[name]
+
+        if cursor_ms > state.now:
+            break
+
+        if not _is_lapsed(state, entry):
+            due.append(
+                DueEntry(
+                    id=name,
+                    spec=entry.spec,
+                    revision=entry.revision,
+                    cursor_ms=cursor_ms,
+                    run_count=entry.run_count,
+                )
+            )
+
+    later = following[len(due)][0] if len(following) > len(due) else 0
+    return due, retired, later
+
+
+def _is_lapsed(state: State, entry: Entry) -> bool:
+    """Whether a declared entry is declared by no program that still runs."""
+    return entry.declared and not any(
+        entry.id in program.ids and program.expires_ms > state.now for program in state.programs.values()
+    )
+
+
+def _retire(state: State, entry: Entry) -> None:
+    cursors.halt(state, entry, "finished")
+    entry.note = RETIRED
