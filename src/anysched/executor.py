@@ -1,0 +1,203 @@
+"""Where and how functions are called: capacity, threads, processes.
+
+An :class:`Executor` runs pieces of work, at most ``max_concurrent`` at once, in *slots*: tasks that take one piece
+after the other. A slot is made when there is work and no other slot is free to take it, and ends when there is none.
+Work that never suspends, however much of it there is, is done by one slot, which lets the event loop breathe every
+millisecond.
+
+What always holds:
+
+* ``busy`` counts the pieces that have begun and not really ended; threads are awaited to their end.
+* While there is a backlog and room, there is a slot on its way to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import perf_counter
+from typing import Any, Literal
+
+from anyio import TASK_STATUS_IGNORED, CapacityLimiter, Event, create_task_group, current_time, to_process, to_thread
+from anyio.abc import TaskGroup, TaskStatus
+from anyio.lowlevel import checkpoint
+from attrs import define, field, frozen, setters, validators
+
+from anysched.errors import InvalidOption
+
+__all__ = ["Executor", "ExecutorStatistics"]
+
+_BREATH = 0.001
+"""Seconds that a slot works without letting others run: what an idle connection waits at most because of us."""
+
+
+@frozen(kw_only=True)
+class ExecutorStatistics:
+    """A snapshot of an executor.
+
+    Attributes:
+        max_concurrent: pieces of work at once.
+        busy: begun and not ended.
+        backlog: taken in, not begun.
+        threads: worker threads in use.
+    """
+
+    max_concurrent: int
+    busy: int
+    backlog: int
+    threads: int
+
+
+def _at_least_one(instance: object, attribute: Any, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidOption(attribute.name, value, "a whole number from 1")
+
+
+# Without checks on assignment, which the counters below would pay for at each attempt.
+@define(eq=False, kw_only=True, on_setattr=setters.NO_OP)
+class Executor:
+    """Runs work in slots, and calls functions in the loop, in threads or in processes.
+
+    Args:
+        max_concurrent: pieces of work at once.
+        max_threads: plain functions in threads at once; default: ``max_concurrent``.
+        max_processes: functions in worker processes at once; default: the number of processors.
+    """
+
+    max_concurrent: int = field(default=100, validator=_at_least_one)
+    max_threads: int | None = field(default=None, validator=validators.optional(_at_least_one))
+    max_processes: int | None = field(default=None, validator=validators.optional(_at_least_one))
+    busy: int = field(default=0, init=False)
+    _slots: int = field(default=0, init=False)
+    _backlog: deque[Callable[[], Awaitable[None]]] = field(factory=deque["Callable[[], Awaitable[None]]"], init=False)
+    _attempts: TaskGroup | None = field(default=None, init=False)
+    _closing: Event | None = field(default=None, init=False)
+    _threads: CapacityLimiter | None = field(default=None, init=False)
+    _processes: CapacityLimiter | None = field(default=None, init=False)
+    _breathe_at: float = field(default=0.0, init=False)
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Host the slots until :meth:`close`, and until everything has ended.
+
+        Cancelling it cancels what is running. What is then left in the backlog stays there for :meth:`surrender`.
+        """
+        self._closing = Event()
+        self._threads = CapacityLimiter(self.max_threads or self.max_concurrent)
+
+        try:
+            async with create_task_group() as attempts:
+                self._attempts = attempts
+                task_status.started()
+                self.make_room()
+                await self._closing.wait()
+        finally:
+            self._attempts = None
+            self._closing = None
+
+    @property
+    def room(self) -> int:
+        """How many more pieces could begin at once; negative while some are waiting to."""
+        return self.max_concurrent - self.busy - len(self._backlog)
+
+    @property
+    def backlog(self) -> int:
+        """How many pieces were taken in and have not begun."""
+        return len(self._backlog)
+
+    def submit(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have a piece of work run as soon as a slot is free.
+
+        Args:
+            work: called without arguments and awaited. Its exceptions are the caller's bugs: they end :meth:`run`.
+        """
+        self._backlog.append(work)
+
+        if self._slots == self.busy:
+            self.make_room()
+
+    def surrender(self) -> list[Callable[[], Awaitable[None]]]:
+        """Give up what has not begun, and return it."""
+        given_up = list(self._backlog)
+        self._backlog.clear()
+        return given_up
+
+    def close(self, grace: float) -> None:
+        """End: nothing new begins; after ``grace`` seconds what still runs is cancelled."""
+        if self._attempts is not None and self._closing is not None:
+            self._attempts.cancel_scope.deadline = current_time() + grace
+            self._closing.set()
+
+    def make_room(self) -> None:
+        """See to it that somebody takes the next piece, if there is one and capacity for it.
+
+        To be called when a piece of work suspends: until then the slot it is in may well take the next one itself.
+        """
+        if self._backlog and self._slots < self.max_concurrent and self._attempts is not None:
+            self._slots += 1
+            self._attempts.start_soon(self._slot, name="anysched slot")
+
+    async def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        runs_in: Literal["loop", "thread", "process"],
+    ) -> Any:
+        """Call a function where it belongs, and return what it returns.
+
+        Args:
+            function: an async function for ``"loop"``, else a plain one.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            runs_in: ``"loop"``; ``"thread"``: awaited to its end even if cancelled, it may poll
+                ``anyio.from_thread.check_cancelled()``; ``"process"``: killed if cancelled, its arguments are
+                pickled on their way to the worker process.
+        """
+        if runs_in == "loop":
+            return await function(*args, **kwargs)
+
+        bound = partial(function, *args, **kwargs)
+
+        if runs_in == "thread":
+            return await to_thread.run_sync(bound, limiter=self._threads)
+
+        if self._processes is None:
+            self._processes = CapacityLimiter(
+                self.max_processes or to_process.current_default_process_limiter().total_tokens
+            )
+
+        return await to_process.run_sync(bound, cancellable=True, limiter=self._processes)
+
+    def statistics(self) -> ExecutorStatistics:
+        """A snapshot."""
+        return ExecutorStatistics(
+            max_concurrent=self.max_concurrent,
+            busy=self.busy,
+            backlog=len(self._backlog),
+            threads=self._threads.borrowed_tokens if self._threads is not None else 0,
+        )
+
+    async def _slot(self) -> None:
+        backlog = self._backlog
+
+        try:
+            while backlog:
+                work = backlog.popleft()
+                self.busy += 1
+
+                try:
+                    await work()
+                finally:
+                    self.busy -= 1
+
+                await self._breathe()
+        finally:
+            self._slots -= 1
+
+    async def _breathe(self) -> None:
+        instant = perf_counter()
+
+        if instant >= self._breathe_at:
+            await checkpoint()
+            self._breathe_at = perf_counter() + _BREATH

@@ -1,0 +1,325 @@
+"""Mutual exclusion across nodes, built on a lease.
+
+A lease is a right limited in time: whoever holds the lock renews it in the background, and a holder that dies loses
+it by itself when its ``ttl`` has passed. What a lease alone cannot do is to stop a holder that was paused for longer
+than that and does not know it yet. So every lease carries a **fencing token** that only ever grows: hand it to the
+store that the lock protects, and let the store refuse a token lower than the highest it has seen. (The argument is
+Martin Kleppmann's, "How to do distributed locking".)
+
+On our side, a lease is trusted until ``renewal_started + ttl - margin`` by the event loop's clock. If it could not be
+renewed by then, the body is cancelled and :exc:`~anysched.errors.LockLost` is raised.
+
+Who waits stands in line, first come, first served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Protocol
+
+from anyio import (
+    TASK_STATUS_IGNORED,
+    CancelScope,
+    Event,
+    create_task_group,
+    current_time,
+    get_cancelled_exc_class,
+    move_on_after,
+    sleep,
+    sleep_forever,
+)
+from anyio.abc import TaskStatus
+from attrs import define, evolve, field
+
+from anysched.backends import Backend, LockAnswer
+from anysched.durations import Duration, parse_duration
+from anysched.errors import BackendError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
+from anysched.identifiers import make_nonce
+
+__all__ = ["Lease", "Lock", "LockHints"]
+
+_MARGIN = 0.1
+"""The share of a lease that is not trusted."""
+
+_RELEASE_LIMIT = 2.0
+"""Seconds that giving a lock back may take; after that it runs out by itself."""
+
+_FIRST_PAUSE = 0.05
+"""Seconds before the first repetition when the backend cannot be reached."""
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which somebody who waits without hints asks again."""
+
+
+class LockHints(Protocol):
+    """Where hints about locks arrive."""
+
+    async def lock_inbox(self) -> str:
+        """The inbox to be named to the backend, being listened to."""
+        ...
+
+    def next_lock_hint(self, name: str) -> Event:
+        """The event that the next hint about ``name`` sets."""
+        ...
+
+
+@define(eq=False)
+class Lease:
+    """A lock that is held.
+
+    Attributes:
+        name: the lock's name.
+        token: its fencing token: greater than that of every earlier lease of this name.
+    """
+
+    name: str
+    token: int
+    trusted_until: float = field(repr=False)
+    """On the event loop's clock."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nobody else can hold the lock now."""
+        return current_time() < self.trusted_until
+
+
+def _duration(value: Duration) -> timedelta:
+    return parse_duration(value, name="ttl")
+
+
+def _optional_duration(value: Duration | None) -> timedelta | None:
+    return None if value is None else parse_duration(value, name="refresh_every")
+
+
+@define(eq=False, kw_only=True)
+class Lock:
+    """A lock by name, in a backend.
+
+    Args:
+        name: what it goes by in its namespace.
+        ttl: how long a lease lasts without renewal: after that a dead holder's lock is free. From 100 ms.
+        refresh_every: how often it is renewed; default: a third of ``ttl``, so that two renewals may be lost.
+        backend: where it is kept; given by the scheduler if it is not given here.
+        hints: tells when it is worth asking again; without, a waiting caller asks every second.
+    """
+
+    name: str = "leader"
+    ttl: timedelta = field(default=timedelta(seconds=15), converter=_duration)
+    refresh_every: timedelta | None = field(default=None, converter=_optional_duration)
+    backend: Backend | None = None
+    hints: LockHints | None = None
+
+    @property
+    def seconds(self) -> float:
+        """``ttl`` in seconds."""
+        return self.ttl.total_seconds()
+
+    @property
+    def ttl_ms(self) -> int:
+        """``ttl`` in whole milliseconds."""
+        return self.ttl // timedelta(milliseconds=1)
+
+    @property
+    def refresh_seconds(self) -> float:
+        """``refresh_every`` in seconds, or its default."""
+        return self.refresh_every.total_seconds() if self.refresh_every is not None else self.seconds / 3
+
+    def __attrs_post_init__(self) -> None:
+        if self.ttl < timedelta(milliseconds=100):
+            raise InvalidOption("ttl", self.ttl, "at least 100ms")
+
+        if self.refresh_every is not None and not timedelta() < self.refresh_every < self.ttl:
+            raise InvalidOption("refresh_every", self.refresh_every, f"more than 0 and less than the ttl ({self.ttl})")
+
+    def bound(self, *, name: str | None = None, backend: Backend, hints: LockHints | None) -> Lock:
+        """The same lock over the given collaborators, where it has none of its own."""
+        return evolve(self, name=name or self.name, backend=self.backend or backend, hints=self.hints or hints)
+
+    @asynccontextmanager
+    async def hold(self, *, wait: bool = True) -> AsyncGenerator[Lease]:
+        """Hold the lock around a body.
+
+        Args:
+            wait: stand in line until it is ours; otherwise give up at once.
+
+        Yields:
+            The lease, renewed in the background.
+
+        Raises:
+            LockBusy: it is held elsewhere and ``wait`` is false.
+            LockLost: the lease was lost while the body ran; the body has been cancelled.
+
+        If the wait is cancelled, the place in line is given up; if that cannot be said in time, it lapses after
+        one ``ttl``. An exception of the body leaves unchanged.
+        """
+        if self.backend is None:
+            raise NotOpen(f"lock {self.name!r}")
+
+        holding = _Holding(lock=self, backend=self.backend)
+        failure: BaseException | None = None
+
+        async with create_task_group() as keeper:
+            keeper.start_soon(holding.run, wait, name=f"anysched lock {self.name}")
+
+            try:
+                lease = await holding.take()
+
+                if lease is not None:
+                    with holding.body:
+                        yield lease
+            except get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
+                failure = error
+            finally:
+                holding.ended.set()
+
+        if failure is not None and not holding.lost:
+            raise failure
+
+        if holding.lost:
+            raise LockLost(self.name) from failure
+
+        if holding.lease is None:
+            raise holding.refusal or LockBusy(self.name)
+
+    async def run(self, *, task_status: TaskStatus[Lease] = TASK_STATUS_IGNORED) -> None:
+        """Wait for the lock, say so with its lease, and hold it until cancelled.
+
+        Raises:
+            LockLost: the lease was lost.
+        """
+        async with self.hold() as lease:
+            task_status.started(lease)
+            await sleep_forever()
+
+
+@define(eq=False, kw_only=True)
+class _Holding:
+    """One acquisition: waits for the lock, renews it, gives it back. All of that in a task of its own.
+
+    That task is cancelled only while it waits. From the moment the lock is ours it is shielded until ``ended``, so
+    that nothing from outside keeps it from giving the lock back.
+    """
+
+    lock: Lock
+    backend: Backend
+    owner: str = field(factory=make_nonce)
+    body: CancelScope = field(factory=CancelScope)
+    ready: Event = field(factory=Event)
+    ended: Event = field(factory=Event)
+    lease: Lease | None = None
+    lost: bool = False
+    refusal: BackendError | None = None
+
+    async def take(self) -> Lease | None:
+        """Wait until it is known whether the lock is ours."""
+        await self.ready.wait()
+        return self.lease
+
+    async def run(self, wait: bool) -> None:
+        try:
+            await self._acquire(wait)
+        except BackendError as error:
+            self.refusal = error
+        finally:
+            if self.lease is None:
+                self.ready.set()
+
+                with move_on_after(_RELEASE_LIMIT, shield=True):
+                    await self._give_back()
+
+        if self.lease is not None:
+            # The body may last as long as it likes, and the shield with it: it ends with the body.
+            with CancelScope(shield=True):
+                self.ready.set()
+                await self._renew()
+
+                with move_on_after(_RELEASE_LIMIT):
+                    await self._give_back()
+
+    async def _acquire(self, wait: bool) -> None:
+        hints = self.lock.hints if wait else None
+        inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
+        pause = _FIRST_PAUSE
+
+        while True:
+            heard = hints.next_lock_hint(self.lock.name) if hints is not None else Event()
+            started = current_time()
+
+            try:
+                answer = await self._ask(inbox)
+            except BackendUnavailable:
+                if not wait:
+                    raise
+
+                await sleep(pause)
+                pause = min(2 * pause, _LOOK_AGAIN)
+                continue
+
+            if answer.token:
+                self.lease = Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))
+                return
+
+            if not wait:
+                return
+
+            with move_on_after(self._patience(answer)):
+                await heard.wait()
+
+    async def _ask(self, inbox: str | None) -> LockAnswer:
+        return await self.backend.acquire_lock(self.lock.name, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)
+
+    def _patience(self, answer: LockAnswer) -> float:
+        """Until the present lease ends, but often enough to keep our place in line."""
+        left = max(answer.expires_ms - answer.now_ms, 1) / 1000
+        keep_place = self.lock.seconds / 3
+        return min(left, keep_place) if self.lock.hints is not None else min(left, keep_place, _LOOK_AGAIN)
+
+    async def _renew(self) -> None:
+        """Renew until the body has ended or the lease cannot be trusted any more."""
+        lease = self.lease
+        assert lease is not None
+        every = self.lock.refresh_seconds
+        pause = every
+
+        while not self.ended.is_set():
+            with move_on_after(min(pause, max(lease.trusted_until - current_time(), 0))):
+                await self.ended.wait()
+                return
+
+            started = current_time()
+            kept: bool | None = None
+
+            with move_on_after(max(lease.trusted_until - started, 0)):
+                kept = await self._refresh()
+
+            if kept:
+                lease.trusted_until = started + self.lock.seconds * (1 - _MARGIN)
+            elif kept is False or not lease.trusted:
+                self._lose(lease)
+                return
+
+            pause = every if kept else every / 4
+
+    async def _refresh(self) -> bool | None:
+        try:
+            return await self.backend.refresh_lock(self.lock.name, self.owner, ttl_ms=self.lock.ttl_ms)
+        except BackendUnavailable:
+            return None
+
+    def _lose(self, lease: Lease) -> None:
+        lease.trusted_until = 0.0
+
+        if not self.ended.is_set():
+            self.lost = True
+            self.body.cancel(reason="the lock was lost")
+
+    async def _give_back(self) -> None:
+        """Free the lock, or leave its line. If that fails it lapses by itself."""
+        try:
+            await self.backend.release_lock(self.lock.name, self.owner)
+        except BackendError:
+            return

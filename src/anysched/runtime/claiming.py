@@ -1,0 +1,186 @@
+"""Capacity into claims, and claims into attempts: the intake of work.
+
+The loop here only keeps time. What to wish for is decided synchronously, right before a command is sent, by
+:meth:`Claiming.wish`, and what came of it is taken in by :meth:`Claiming.receive`.
+
+A node asks for as much as it has room for. While its attempts are short (they end before the next answer would be
+there) it asks for some more, so that it need not stand idle during a round trip; what was taken in advance is handed
+back at once when it stops.
+
+When a claim comes back short there is nothing more for now: the node is *hungry*. It looks again when a hint says so,
+at the next due time that the answer named, and in any case after ``tick_interval``, since hints may be lost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from anyio import TASK_STATUS_IGNORED, Event, current_time, move_on_after
+from anyio.abc import TaskStatus
+from attrs import define, field
+
+from anysched.backends import Claim, ClaimedRun, WorkReply
+from anysched.identifiers import make_nonce
+
+__all__ = ["Claiming"]
+
+_SHORT = 0.005
+"""Seconds. An attempt shorter than this is over before a round trip to a nearby server is."""
+
+_MOST_AHEAD = 192
+"""So many are taken in advance at most: a few milliseconds of work, and a small batch for the backend."""
+
+
+_STUCK = 0.1
+"""Seconds without any beginning after which what was taken in advance is handed back: others may be free."""
+
+
+class Hands(Protocol):
+    """Who carries runs out."""
+
+    @property
+    def room(self) -> int:
+        """How many runs could begin now; negative when some are waiting to."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """How many are carried out at once."""
+        ...
+
+    @property
+    def pace(self) -> float:
+        """Seconds that an attempt has been taking lately."""
+        ...
+
+    @property
+    def begun(self) -> int:
+        """How many attempts have begun so far."""
+        ...
+
+    def accept(self, run: ClaimedRun, claimed_ms: int) -> bool:
+        """Take a run; ``False``: it cannot be taken."""
+        ...
+
+    def surrender(self) -> None:
+        """Hand back what has not begun."""
+        ...
+
+
+@define(eq=False, kw_only=True)
+class Claiming:
+    """The intake of one node.
+
+    Args:
+        queues: weights by name.
+        strict: take from a queue only when those with a greater weight are empty.
+        limits: live attempts allowed across the cluster, by job.
+        tick_interval: seconds after which a hungry node looks again in any case.
+        hands: who carries runs out.
+        trusted: whether the node's lease can be trusted.
+        poke: has :meth:`wish` called soon.
+    """
+
+    queues: Mapping[str, int]
+    strict: bool
+    limits: Mapping[str, int]
+    tick_interval: float
+    hands: Hands
+    trusted: Callable[[], bool]
+    poke: Callable[[], None]
+    hungry: bool = field(default=False, init=False)
+    """The last claim came back short, and nothing was heard since it was sent."""
+    _heard: bool = field(default=False, init=False)
+    """Something was heard since the last claim was sent: its answer may be out of date already."""
+    _look_at: float = field(default=0.0, init=False)
+    """On the event loop's clock: when to look again although nothing was heard."""
+    _changed: Event = field(factory=Event, init=False)
+    _check_at: float = field(default=float("inf"), init=False)
+    """When to see whether what was taken in advance gets anywhere."""
+    _begun: int = field(default=0, init=False)
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Keep time until cancelled."""
+        task_status.started()
+        self.stir()
+
+        while True:
+            self._changed = Event()
+            wake_at = min(self._check_at, self._look_at if self.hungry else float("inf"))
+
+            with move_on_after(wake_at - current_time()):
+                await self._changed.wait()
+
+            if self.hungry and current_time() >= self._look_at:
+                self.stir()
+
+            if current_time() >= self._check_at:
+                self._check()
+
+    def stir(self) -> None:
+        """There may be something to claim."""
+        self.hungry = False
+        self._heard = True
+        self.poke()
+
+    def wish(self) -> Claim | None:
+        """What to claim now, or nothing."""
+        if self.hungry or not self.trusted():
+            return None
+
+        count = self.hands.room
+
+        if self.hands.pace < _SHORT:
+            count += min(_MOST_AHEAD, 4 * self.hands.capacity)
+
+        if count <= 0:
+            return None
+
+        self._heard = False
+        return Claim(nonce=make_nonce(), count=min(count, 256), queues=self._order(), limits=dict(self.limits))
+
+    def receive(self, claim: Claim | None, reply: WorkReply) -> Sequence[ClaimedRun]:
+        """Start what was claimed; returns what could not be started."""
+        refused = [run for run in reply.runs if not self.hands.accept(run, reply.now_ms)]
+
+        if self.hands.room < 0 and self._check_at == float("inf"):
+            self._arm()
+
+        if claim is not None and not reply.more and not self._heard:
+            self.hungry = True
+            pause = (reply.next_due_ms - reply.now_ms) / 1000 if reply.next_due_ms else self.tick_interval
+            self._look_at = current_time() + min(max(pause, 0.0), self.tick_interval)
+            self._changed.set()
+
+        return refused
+
+    def _arm(self) -> None:
+        self._begun = self.hands.begun
+        self._check_at = current_time() + _STUCK
+        self._changed.set()
+
+    def _check(self) -> None:
+        """Hand back what was taken in advance, if nothing has begun for a while."""
+        self._check_at = float("inf")
+
+        if self.hands.room < 0:
+            if self.hands.begun == self._begun:
+                self.hands.surrender()
+            else:
+                self._arm()
+
+    def _order(self) -> tuple[str, ...]:
+        """The queues in the order to take from; by weight, each is first in proportion to its own."""
+        names = tuple(self.queues)
+
+        if len(names) == 1:
+            return names
+
+        if self.strict:
+            return tuple(sorted(names, key=self.queues.__getitem__, reverse=True))
+
+        # Efraimidis and Spirakis, "Weighted random sampling with a reservoir": keys u^(1/w) in falling order.
+        keys = {name: random.random() ** (1 / weight) for name, weight in self.queues.items()}
+        return tuple(sorted(names, key=keys.__getitem__, reverse=True))

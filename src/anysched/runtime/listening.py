@@ -1,0 +1,163 @@
+"""Wake-ups: hints from the backend to those in this process whom they concern.
+
+A hint says "look for yourself". It may be lost, doubled or late, so nobody who waits for one relies on it: each looks
+again after a while anyway.
+
+What always holds:
+
+* After every (re)connection everybody is told to look, since what was hinted in between was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from anyio import TASK_STATUS_IGNORED, CancelScope, Event, move_on_after, sleep
+from anyio.abc import TaskStatus
+from attrs import define, field
+
+from anysched.backends import Backend, Hint
+from anysched.errors import BackendUnavailable
+from anysched.runtime.persisting import Outage
+
+__all__ = ["Listening"]
+
+_PAUSE = 0.2
+"""Seconds before the subscription is made again after it was lost."""
+
+
+_PATIENCE = 1.0
+"""Seconds to wait for a subscription to stand before going on without."""
+
+
+def _nobody(_: str = "") -> None:
+    return
+
+
+@define(eq=False, kw_only=True)
+class Listening:
+    """Listens to one inbox and passes on what comes.
+
+    Args:
+        backend: where hints come from.
+        outage: told how the backend is doing.
+        inbox: what to listen to first; :meth:`move` changes it.
+    """
+
+    backend: Backend
+    outage: Outage
+    inbox: str
+    on_work: Callable[[], None] = field(default=_nobody)
+    on_entries: Callable[[], None] = field(default=_nobody)
+    on_cancel: Callable[[str], None] = field(default=_nobody)
+    _wanted: Event = field(factory=Event, init=False)
+    _standing: Event = field(factory=Event, init=False)
+    _scope: CancelScope | None = field(default=None, init=False)
+    _runs: dict[str, set[Event]] = field(factory=dict[str, "set[Event]"], init=False)
+    _locks: dict[str, Event] = field(factory=dict[str, Event], init=False)
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Listen, as soon as anybody wants to hear something, until cancelled."""
+        task_status.started()
+        await self._wanted.wait()
+
+        while True:
+            with CancelScope() as self._scope:
+                try:
+                    await self._listen()
+                except BackendUnavailable as error:
+                    self.outage.begin(error)
+
+            self._standing = Event()
+
+            if not self._scope.cancelled_caught:
+                await sleep(_PAUSE)
+
+    async def wanted(self) -> str:
+        """Begin to listen, if that was not done yet; returns the inbox once the subscription stands.
+
+        Does not wait for a backend that cannot be reached: then hints are lost, which everybody has to expect.
+        """
+        self._wanted.set()
+
+        with move_on_after(0 if self.outage.lost else _PATIENCE):
+            await self._standing.wait()
+
+        return self.inbox
+
+    def move(self, inbox: str) -> None:
+        """Listen to another inbox from now on."""
+        if inbox != self.inbox:
+            self.inbox = inbox
+
+            if self._scope is not None:
+                self._scope.cancel(reason="another inbox")
+
+    @contextmanager
+    def ended(self, run_id: str) -> Generator[Event]:
+        """While entered, gives the event that is set by a hint that this run has ended."""
+        event = Event()
+        waiting = self._runs.setdefault(run_id, set())
+        waiting.add(event)
+
+        try:
+            yield event
+        finally:
+            waiting.discard(event)
+
+            if not waiting and self._runs.get(run_id) is waiting:
+                del self._runs[run_id]
+
+    async def lock_inbox(self) -> str:
+        """See :class:`anysched.lock.LockHints`."""
+        return await self.wanted()
+
+    def next_lock_hint(self, name: str) -> Event:
+        """See :class:`anysched.lock.LockHints`."""
+        return self._locks.setdefault(name, Event())
+
+    def deliver(self, hint: Hint) -> None:
+        """Pass a hint on. Never raises."""
+        match hint.kind:
+            case "work":
+                self.on_work()
+            case "entries":
+                self.on_entries()
+            case "cancel":
+                self.on_cancel(hint.name)
+            case "done":
+                for event in self._runs.get(hint.name, ()):
+                    event.set()
+            case "lock":
+                event = self._locks.pop(hint.name, None)
+
+                if event is not None:
+                    event.set()
+
+    async def _listen(self) -> None:
+        await self.backend.listen(self.inbox, self.deliver, task_status=_Standing(self._stands))
+
+    def _stands(self) -> None:
+        self.outage.end()
+        self._standing.set()
+        self.on_work()
+        self.on_entries()
+
+        for event in [event for waiting in self._runs.values() for event in waiting]:
+            event.set()
+
+        for event in self._locks.values():
+            event.set()
+
+        self._locks.clear()
+
+
+@define(eq=False)
+class _Standing(TaskStatus[None]):
+    """Calls back when the subscription stands."""
+
+    _callback: Callable[[], None]
+
+    def started(self, value: None = None) -> None:
+        self._callback()

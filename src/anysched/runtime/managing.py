@@ -1,0 +1,264 @@
+"""Managing what is stored: entries, queues, nodes, runs in bulk."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import Any, Unpack
+
+from anysched.backends import Backend, Corrupt, EntryRecord, EntryWrite, NodeRecord, QueueRecord, Totals
+from anysched.clock import from_ms, now_ms, to_ms
+from anysched.config import SchedulerConfig
+from anysched.entry import Entry, EntryPolicy, EntrySpec, Overlap, first_fire
+from anysched.errors import EntryExists, EntryNotFound, InvalidOption, PayloadTooLarge, RecordCorrupt
+from anysched.identifiers import check_name, make_nonce, make_run_id
+from anysched.job import BoundJob, Job
+from anysched.registry import PolicyOptions
+from anysched.run import RunInfo, RunStatus
+from anysched.run_handle import Run, RunHome
+from anysched.runtime.requesting import entry_of, entry_run, run_info
+from anysched.schedules import Schedule, parse_schedule
+
+__all__ = ["Managing"]
+
+_PAGE = 200
+
+
+class Managing(RunHome, ABC):
+    """What a scheduler can be asked about entries, queues and nodes. It has to be open."""
+
+    config: SchedulerConfig
+    jobs: dict[str, Job[..., Any]]
+
+    @abstractmethod
+    def _backend(self, what: str) -> Backend:
+        """The backend, if the scheduler is open for ``what``."""
+
+    # --- entries -----------------------------------------------------------------------------------------------
+
+    async def add(
+        self,
+        schedule: str | Schedule,
+        bound: BoundJob[Any],
+        *,
+        id: str | None = None,
+        replace: bool = False,
+        **policy: Unpack[PolicyOptions],
+    ) -> Entry:
+        """Put a job on a schedule.
+
+        Args:
+            schedule: a :class:`Schedule`, a cron expression in the configured time zone, or ``"@every 30s"``.
+            bound: the call, as ``job.bind(...)``.
+            id: what the entry goes by; made for you if it is not given.
+            replace: take the place of an entry of that id; its counts, and a pause, stay.
+            **policy: ``overlap``, ``misfire``, ``misfire_grace``, ``jitter``, ``start_at``, ``end_at``, ``limit``.
+
+        Raises:
+            EntryExists: there is an entry of that id, and ``replace`` is false.
+            InvalidSchedule: the schedule cannot be.
+            InvalidOption: an option cannot be.
+            PayloadTooLarge: the arguments are.
+        """
+        backend = self._backend("add")
+        rule = parse_schedule(schedule)
+
+        if isinstance(schedule, str):
+            rule = rule.with_default_timezone(self.config.timezone)
+
+        if not isinstance(bound, BoundJob):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's mistake
+            raise InvalidOption("job", bound, "job.bind(...)")
+
+        if bound.size > self.config.max_payload:
+            raise PayloadTooLarge("arguments", bound.job.name, bound.size, self.config.max_payload)
+
+        spec = EntrySpec.of(rule, bound, EntryPolicy(**policy))
+        entry_id = check_name("id", id) if id is not None else f"{bound.job.name}:{make_run_id(now_ms())}"
+        now = from_ms(await backend.time_ms())
+        spec = spec.anchored(now)
+        first = first_fire(spec, entry_id=entry_id, now=now)
+        write = EntryWrite(
+            id=entry_id,
+            spec=spec.to_text(),
+            revision=spec.revision,
+            next_ms=to_ms(first) if first is not None else 0,
+        )
+
+        if not await backend.put_entry(write, replace=replace, nonce=make_nonce()):
+            raise EntryExists(entry_id)
+
+        return await self.get_entry(entry_id)
+
+    async def get_entry(self, entry_id: str) -> Entry:
+        """One entry.
+
+        Raises:
+            EntryNotFound: there is none of that id.
+            RecordCorrupt: it cannot be read.
+        """
+        return entry_of(await self._entry(entry_id))
+
+    async def entries(self) -> list[Entry]:
+        """Every entry that can be read, by id."""
+        backend = self._backend("entries")
+        found: list[Entry] = []
+        cursor = ""
+
+        while True:
+            page = await backend.list_entries(cursor=cursor, limit=_PAGE)
+
+            for record in page.entries:
+                with suppress(RecordCorrupt):
+                    found.append(entry_of(record))
+
+            cursor = page.cursor
+
+            if not cursor:
+                return found
+
+    async def pause(self, entry_id: str, *, note: str = "") -> None:
+        """Stop an entry from firing, on every node, until it is resumed. Live runs go on.
+
+        Raises:
+            EntryNotFound: there is none of that id.
+        """
+        if not await self._backend("pause").pause_entry(entry_id, note):
+            raise EntryNotFound(entry_id)
+
+    async def resume(self, entry_id: str) -> None:
+        """Let a paused entry fire again, from its next time on: what the pause skipped is not caught up.
+
+        Raises:
+            EntryNotFound: there is none of that id.
+        """
+        backend = self._backend("resume")
+
+        while True:
+            record = await self._entry(entry_id)
+            spec = EntrySpec.from_text(record.spec)
+            first = first_fire(spec, entry_id=entry_id, now=from_ms(await backend.time_ms()))
+            next_ms = to_ms(first) if first is not None else None
+
+            if await backend.resume_entry(entry_id, revision=record.revision, next_ms=next_ms):
+                return
+
+    async def trigger(self, entry_id: str, *, overlap: Overlap | None = None) -> Run[Any] | None:
+        """Make one run of an entry now; its schedule stays untouched. Works on paused and finished entries too.
+
+        Args:
+            entry_id: which one.
+            overlap: instead of the entry's own policy.
+
+        Returns:
+            The run, or ``None`` if the overlap policy skipped it.
+
+        Raises:
+            EntryNotFound: there is none of that id.
+        """
+        backend = self._backend("trigger")
+        record = await self._entry(entry_id)
+        spec = EntrySpec.from_text(record.spec)
+        policy = EntryPolicy(overlap=overlap) if overlap is not None else spec.policy
+        run_id = make_run_id(now_ms())
+        run = entry_run(entry_id, spec, await backend.time_ms(), run_id=run_id)
+        answer = await backend.trigger(entry_id, run, overlap=policy.overlap)
+
+        if answer is None:
+            raise EntryNotFound(entry_id)
+
+        return Run(run_id, spec.job, self, self._types(spec.job)) if answer.made else None
+
+    async def remove(self, entry_id: str) -> None:
+        """Remove an entry. Its live runs go on; those that wait for them are cancelled.
+
+        Raises:
+            EntryNotFound: there is none of that id.
+        """
+        if not await self._backend("remove").remove_entry(entry_id):
+            raise EntryNotFound(entry_id)
+
+    # --- queues, nodes, runs -----------------------------------------------------------------------------------
+
+    async def pause_queue(self, queue: str) -> None:
+        """Claim nothing from a queue, on any node, until it is resumed. What runs goes on, and so does enqueueing."""
+        await self._backend("pause_queue").pause_queue(check_name("queue", queue))
+
+    async def resume_queue(self, queue: str) -> None:
+        """Claim from a queue again."""
+        await self._backend("resume_queue").resume_queue(check_name("queue", queue))
+
+    async def queues(self) -> list[QueueRecord]:
+        """Every queue that was used, by name."""
+        return await self._backend("queues").list_queues()
+
+    async def nodes(self) -> list[NodeRecord]:
+        """Every live node."""
+        return await self._backend("nodes").list_nodes()
+
+    async def totals(self) -> Totals:
+        """Counts over the whole namespace."""
+        return await self._backend("totals").totals()
+
+    async def runs(
+        self, *, status: RunStatus | str | None = None, queue: str | None = None, limit: int = 50
+    ) -> list[RunInfo]:
+        """Runs, newest first within a status: every live and failed one, and the newest 1,000 of the others.
+
+        Args:
+            status: only these.
+            queue: only of this queue.
+            limit: at most so many.
+        """
+        backend = self._backend("runs")
+        wanted = RunStatus(status).value if status is not None else None
+        found: list[RunInfo] = []
+        cursor = ""
+
+        while len(found) < limit:
+            size = min(_PAGE, limit - len(found))
+            page = await backend.list_runs(status=wanted, queue=queue, cursor=cursor, limit=size)
+
+            for record in page.runs:
+                with suppress(RecordCorrupt):
+                    found.append(run_info(record))
+
+            cursor = page.cursor
+
+            if not cursor:
+                break
+
+        return found
+
+    async def retry_failed(self, *, job: str | None = None, queue: str | None = None, limit: int = 1_000) -> int:
+        """Make failed runs ready again; returns how many.
+
+        Args:
+            job: only of this job.
+            queue: only of this queue.
+            limit: at most so many.
+        """
+        backend = self._backend("retry_failed")
+        revived = 0
+
+        for info in await self.runs(status=RunStatus.FAILED, queue=queue, limit=limit):
+            if job is None or info.job == job:
+                revived += await backend.revive(info.id) == RunStatus.FAILED
+
+        return revived
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    async def _entry(self, entry_id: str) -> EntryRecord:
+        record = await self._backend("get_entry").get_entry(entry_id)
+
+        if record is None:
+            raise EntryNotFound(entry_id)
+
+        if isinstance(record, Corrupt):
+            raise RecordCorrupt(f"entry {entry_id!r}", record.reason)
+
+        return record
+
+    def _types(self, job: str) -> Any:
+        known = self.jobs.get(job)
+        return known.types if known is not None else None

@@ -1,0 +1,50 @@
+"""An address into a backend. What the address needs is imported only then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import cast
+
+from anysched.backends import Backend
+from anysched.backends.memory import MemoryBackend
+from anysched.errors import InvalidOption, InvalidURL
+
+__all__ = ["open_backend"]
+
+_ALLOWED = "memory://, redis://, rediss://, unix:// or redis+sentinel://, or a Backend object"
+
+
+def open_backend(backend: str | Backend | None, *, namespace: str, lease: timedelta) -> Backend:
+    """The backend that a user means. Connects to nothing yet.
+
+    Args:
+        backend: an address, a backend, or ``None`` for this process's memory.
+        namespace: for a backend that is made here.
+        lease: a command's time limit has to be well under it.
+
+    Raises:
+        InvalidURL: the address cannot be understood.
+        InvalidOption: it is neither an address nor a backend.
+    """
+    if backend is None or backend == "memory://":
+        return MemoryBackend()
+
+    if isinstance(backend, str):
+        return _from_address(backend, namespace=namespace, lease=lease)
+
+    # A user's mistake, which no type checker may have seen.
+    if not isinstance(cast("object", backend), Backend):
+        raise InvalidOption("backend", type(backend).__name__, _ALLOWED)
+
+    return backend
+
+
+def _from_address(address: str, *, namespace: str, lease: timedelta) -> Backend:
+    scheme = address.partition("://")[0]
+
+    if scheme not in ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"):
+        raise InvalidURL(f"{scheme}://..." if "://" in address else "...", _ALLOWED)
+
+    from anysched.backends.redis import RedisBackend
+
+    return RedisBackend.from_url(address, namespace=namespace, command_timeout=min(5.0, lease.total_seconds() / 4))

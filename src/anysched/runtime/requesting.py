@@ -1,0 +1,177 @@
+"""Between what users say and what backends store: runs to be made, and runs that were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from anysched.attempt_errors import decode_attempt
+from anysched.backends import Corrupt, EntryRecord, NewRun, RunRecord
+from anysched.clock import from_ms, now_ms
+from anysched.entry import Entry, EntryRun, EntrySpec
+from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
+from anysched.identifiers import fire_run_id, make_run_id
+from anysched.job import BoundJob
+from anysched.options import decode_options
+from anysched.run import Attempt, RunInfo, RunStatus
+
+__all__ = ["entry_of", "entry_run", "new_run", "new_runs", "run_info"]
+
+_UNCLAIMED = {"unknown": "no live node knows its job", "limit": "its job is at max_concurrent"}
+
+
+def new_runs(bounds: Sequence[BoundJob[Any]], *, max_payload: int) -> list[NewRun]:
+    """What is to be stored for these calls, each with an id.
+
+    Raises:
+        PayloadTooLarge: the arguments of one of them are.
+    """
+    at_ms = now_ms()
+    return [new_run(bound, bound.settings.run_id or make_run_id(at_ms), max_payload=max_payload) for bound in bounds]
+
+
+def new_run(bound: BoundJob[Any], run_id: str, *, max_payload: int) -> NewRun:
+    """What is to be stored for one call."""
+    payload, settings = bound.payload, bound.settings
+
+    # A character takes four bytes at most: what is far from the limit need not be measured.
+    if len(payload) * 4 > max_payload and bound.size > max_payload:
+        raise PayloadTooLarge("arguments", bound.job.name, bound.size, max_payload)
+
+    return NewRun(
+        id=run_id,
+        job=bound.job.name,
+        payload=payload,
+        queue=settings.queue,
+        priority=settings.priority,
+        at_ms=settings.at_ms,
+        delay_ms=settings.delay_ms,
+        expires_ms=settings.expires_ms,
+        expires_at_ms=settings.expires_at_ms,
+        deadline_ms=settings.deadline_ms,
+        deadline_after_ms=settings.deadline_after_ms,
+        key=bound.key,
+        options=settings.options,
+    )
+
+
+def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, run_id: str = "") -> NewRun:
+    """What is to be stored for one fire of an entry.
+
+    Args:
+        entry_id: the entry.
+        spec: its description.
+        fire_ms: the fire time.
+        run_id: default: made from the entry and the fire time, the same on every node.
+    """
+    return NewRun(
+        id=run_id or fire_run_id(entry_id, fire_ms),
+        job=spec.job,
+        payload=spec.payload,
+        queue=spec.queue,
+        priority=spec.priority,
+        expires_ms=spec.expires_ms,
+        deadline_after_ms=spec.deadline_after_ms,
+        entry_id=entry_id,
+        scheduled_for_ms=fire_ms,
+        options=spec.options,
+    )
+
+
+def entry_of(record: EntryRecord | Corrupt) -> Entry:
+    """A stored entry, as users see it.
+
+    Raises:
+        RecordCorrupt: it cannot be read.
+    """
+    if isinstance(record, Corrupt):
+        raise RecordCorrupt(f"entry {record.id!r}", record.reason)
+
+    try:
+        spec = EntrySpec.from_text(record.spec)
+    except CannotDecode as error:
+        raise RecordCorrupt(f"entry {record.id!r}", str(error)) from None
+
+    return Entry.of(
+        record.id,
+        spec,
+        status=record.status,
+        next_run_at=_instant(record.next_ms) if record.status == "active" else None,
+        last_run_at=_instant(record.last_ms),
+        run_count=record.run_count,
+        missed_count=record.missed_count,
+        overlap_skipped=record.overlap_skipped,
+        note=record.note,
+        last_runs=tuple(
+            EntryRun(id=run_id, scheduled_for=from_ms(fire_ms), status=status)
+            for run_id, fire_ms, status in record.last_runs
+        ),
+        declared=record.declared,
+    )
+
+
+def run_info(record: RunRecord | Corrupt) -> RunInfo:
+    """A stored run, as users see it.
+
+    Raises:
+        RecordCorrupt: it cannot be read.
+    """
+    if isinstance(record, Corrupt):
+        raise RecordCorrupt(f"run {record.id!r}", record.reason)
+
+    try:
+        metadata = decode_options(record.options, record.job).metadata
+        status = RunStatus(record.status)
+    except (CannotDecode, ValueError) as error:
+        raise RecordCorrupt(f"run {record.id!r}", str(error)) from None
+
+    attempts = _attempts(record, status)
+    return RunInfo(
+        id=record.id,
+        job=record.job,
+        status=status,
+        queue=record.queue,
+        priority=record.priority,
+        attempt=record.attempt,
+        enqueued_at=from_ms(record.enqueued_ms),
+        due_at=_instant(record.due_ms),
+        expires_at=_instant(record.expires_at_ms),
+        deadline=_instant(record.deadline_ms),
+        started_at=_instant(record.started_ms),
+        finished_at=_instant(record.finished_ms),
+        key=record.key or None,
+        entry_id=record.entry_id or None,
+        scheduled_for=_instant(record.scheduled_for_ms),
+        attempts=attempts,
+        crashes=record.crashes,
+        progress=record.progress if record.progress >= 0 else None,
+        progress_message=record.progress_message,
+        metadata=metadata,
+        payload=record.payload,
+        result=record.result if status is RunStatus.SUCCEEDED else None,
+        error=next((attempt.error for attempt in reversed(attempts) if attempt.error is not None), None),
+        cancel_requested=record.cancel_requested,
+        node=record.node or None,
+        fencing_token=record.token,
+        unclaimed=_UNCLAIMED.get(record.set_aside, record.set_aside),
+    )
+
+
+def _attempts(record: RunRecord, status: RunStatus) -> tuple[Attempt, ...]:
+    failed = [decode_attempt(line) for line in record.errors]
+
+    if status in (RunStatus.RUNNING, RunStatus.SUCCEEDED) and record.started_ms:
+        last = Attempt(
+            number=record.attempt,
+            started_at=from_ms(record.started_ms),
+            ended_at=_instant(record.finished_ms),
+            node=record.node,
+        )
+        failed.append(last)
+
+    return tuple(failed)
+
+
+def _instant(ms: int) -> datetime | None:
+    return from_ms(ms) if ms else None

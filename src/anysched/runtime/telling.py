@@ -1,0 +1,114 @@
+"""What happened, told to observers; what went wrong, told to the error handler.
+
+Neither may harm the work: an observer or handler that raises is itself reported, and goes on being called. Callers
+make an event record only if ``listened_to`` says that somebody observes, so that what nobody observes costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable
+from typing import Any
+
+from anyio import TASK_STATUS_IGNORED, Event
+from anyio.abc import TaskStatus
+from attrs import define, field
+
+from anysched.config import ErrorContext
+from anysched.events import Event as Record
+from anysched.events import Observer
+
+__all__ = ["Teller"]
+
+_log = logging.getLogger("anysched")
+
+_MOST_WAITING = 1_000
+"""Errors that wait for a slow asynchronous handler; more are only logged."""
+
+
+@define(eq=False, kw_only=True)
+class Teller:
+    """Tells observers and the error handler.
+
+    Args:
+        observers: each gets every event record, synchronously, in order.
+        on_error: called with each error and its context; may be asynchronous. Default: the ``anysched`` logger.
+    """
+
+    observers: Sequence[Observer] = ()
+    on_error: Callable[[Exception, ErrorContext], Any] | None = None
+    listened_to: bool = field(init=False)
+    _waiting: deque[tuple[Awaitable[Any], Exception, ErrorContext]] = field(
+        factory=deque["tuple[Awaitable[Any], Exception, ErrorContext]"], init=False
+    )
+    _woken: Event | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.listened_to = bool(self.observers)
+
+    def tell(self, record: Record) -> None:
+        """Pass an event record to every observer."""
+        for observer in self.observers:
+            try:
+                observer.on_event(record)
+            except Exception:  # noqa: BLE001 - an observer is the user's code
+                _log.exception("the observer %r failed on %r", observer, record)
+
+    def report(self, error: Exception, context: ErrorContext) -> None:
+        """Pass an error to the handler."""
+        if self.on_error is None:
+            _log.error("%s", context, exc_info=error)
+            return
+
+        try:
+            answer = self.on_error(error, context)
+        except Exception:  # noqa: BLE001 - so is the error handler
+            _log.exception("on_error failed on %r (%s)", error, context)
+            return
+
+        if isawaitable(answer):
+            self._queue(answer, error, context)
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Await what an asynchronous error handler returns, until cancelled."""
+        task_status.started()
+
+        while True:
+            self._woken = Event()
+
+            while self._waiting:
+                answer, error, context = self._waiting.popleft()
+
+                try:
+                    await answer
+                except Exception:  # noqa: BLE001 - likewise
+                    _log.exception("on_error failed on %r (%s)", error, context)
+
+            await self._woken.wait()
+
+    def _queue(self, answer: Awaitable[Any], error: Exception, context: ErrorContext) -> None:
+        if len(self._waiting) >= _MOST_WAITING:
+            _log.error("%s (the error handler is behind)", context, exc_info=error)
+            _close(answer)
+            return
+
+        self._waiting.append((answer, error, context))
+
+        if self._woken is not None:
+            self._woken.set()
+
+    def close(self) -> None:
+        """Drop what was not awaited."""
+        while self._waiting:
+            answer, error, context = self._waiting.popleft()
+            _log.error("%s (stopped before the error handler was done)", context, exc_info=error)
+            _close(answer)
+
+
+def _close(answer: Awaitable[Any]) -> None:
+    close = getattr(answer, "close", None)
+
+    if close is not None:
+        close()

@@ -1,0 +1,490 @@
+"""The scheduler: the four components wired together, and everything that is asked of them.
+
+A :class:`Scheduler` is made at import time, takes declarations of jobs and entries through its decorators, and is
+then opened (``async with scheduler:``) and run (``await scheduler.run()``) inside the application's own task group.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime, tzinfo
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
+from anyio.abc import TaskStatus
+from attrs import frozen
+
+from anysched.backends import Backend
+from anysched.clock import now, to_ms
+from anysched.codec import Codec, JsonCodec
+from anysched.config import ErrorContext, SchedulerConfig, environment
+from anysched.durations import Duration
+from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
+from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
+from anysched.executor import Executor, ExecutorStatistics
+from anysched.job import BoundJob
+from anysched.job_types import JobTypes
+from anysched.lock import Lease, Lock
+from anysched.options import milliseconds, require_aware
+from anysched.registry import Registry
+from anysched.run import RunInfo, RunStatus
+from anysched.run_handle import Run
+from anysched.runtime.awaiting import conclude, wait_until_final
+from anysched.runtime.managing import Managing
+from anysched.runtime.node import Node
+from anysched.runtime.opening import open_backend
+from anysched.runtime.persisting import Outage
+from anysched.runtime.requesting import new_runs, run_info
+from anysched.runtime.session import Session
+from anysched.runtime.telling import Teller
+from anysched.runtime.unwrapping import bare
+
+__all__ = ["Scheduler", "SchedulerStatistics"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("anysched")
+
+_BULK = 1_000
+"""Runs that are enqueued in one atomic step; a longer list takes several."""
+
+
+@frozen(kw_only=True)
+class SchedulerStatistics:
+    """A snapshot of this node.
+
+    Attributes:
+        node: its id; empty while it does not run.
+        running: whether :meth:`Scheduler.run` is under way.
+        leader: whether it fires entries at their time.
+        trusted: whether its lease can be trusted.
+        executor: how busy it is.
+        trips: round trips for settling and claiming.
+        ticks: looks at the entries.
+        fired: runs made by entries that fired here.
+        pace: seconds that attempts have been taking lately.
+    """
+
+    node: str
+    running: bool
+    leader: bool
+    trusted: bool
+    executor: ExecutorStatistics
+    trips: int
+    ticks: int
+    fired: int
+    pace: float
+
+
+class Scheduler(Registry, Managing):
+    """Schedules and background jobs for one application.
+
+    Args:
+        backend: an address (``redis://...``), or a backend. Without one, this process's memory.
+        namespace: keeps applications that share a server apart. Not used with a backend object, which has its own.
+        executor: where functions are called.
+        lock: the leader's.
+        config: the settings.
+        lifespan: called at each :meth:`run` for an async context manager that is entered around the attempts; what
+            it gives is ``current_run().state`` in every job.
+        observers: each sees every event record.
+        codec: turns arguments and results into bytes; default: JSON by ``msgspec``.
+
+    Raises:
+        InvalidURL: the address cannot be understood.
+        InvalidOption: an option has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        backend: str | Backend | None = None,
+        *,
+        namespace: str = "anysched",
+        executor: Executor | None = None,
+        lock: Lock | None = None,
+        config: SchedulerConfig | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        observers: Sequence[Observer] = (),
+        codec: Codec | None = None,
+    ) -> None:
+        self.config = config if config is not None else SchedulerConfig()
+        self.codec: Codec = codec if codec is not None else JsonCodec()
+        super().__init__()
+        self.namespace = namespace
+        self.backend = open_backend(backend, namespace=namespace, lease=self.config.lease)
+        self.executor = executor if executor is not None else Executor()
+        self.leader_lock = lock if lock is not None else Lock(ttl=self.config.lease)
+        self.lifespan = lifespan
+        self._teller = Teller(observers=tuple(observers), on_error=self.config.on_error)
+        self._outage = Outage(on_lost=self._backend_lost, on_found=self._backend_found)
+        self._session: Session | None = None
+        self._opener: tuple[int, int] = (0, 0)
+        self._node: Node | None = None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """A scheduler with its settings, backend and namespace from ``ANYSCHED_...`` variables and a ``.env`` file.
+
+        Args:
+            environ: instead of the process's environment.
+            **options: as for the class; they win.
+
+        Raises:
+            InvalidConfig: a variable does not parse.
+        """
+        found = environment(environ)
+        options.setdefault("config", found.config)
+        options.setdefault("namespace", found.namespace)
+        return cls(options.pop("backend", found.backend), **options)
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The zone of cron expressions that name none."""
+        return self.config.timezone
+
+    # --- open and run ------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Open: connect, so that runs and entries can be made, inspected and managed. Executes nothing.
+
+        Re-entrant: the first to enter opens, and leaves when all others have left.
+
+        Raises:
+            BackendUnavailable: the backend cannot be reached.
+            BackendRefused: it does not let us in.
+        """
+        session = self._session
+        me = get_current_task().id
+
+        if session is not None:
+            await session.ready.wait()
+
+            if self._session is session:
+                session.enter(me)
+                return self
+
+            return await self.__aenter__()
+
+        grace = self.config.shutdown_timeout.total_seconds() + 10
+        session = Session(backend=self.backend, outage=self._outage, grace=grace, opener=me)
+        self._session = session
+
+        try:
+            with bare():
+                await session.__aenter__()
+        except BaseException:
+            self._session = None
+            session.ready.set()
+            raise
+
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close, if nobody else needs it open any more."""
+        session = self._session
+        assert session is not None
+
+        if not session.leave(get_current_task().id):
+            return
+
+        try:
+            with bare():
+                await session.__aexit__(kind, error, traceback)
+        finally:
+            self._session = None
+
+    async def run(
+        self,
+        *,
+        schedules: bool = True,
+        queues: Sequence[str] | Mapping[str, int] | None = None,
+        task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
+    ) -> None:
+        """Fire entries, claim runs and execute them, until :meth:`stop` or cancellation.
+
+        Ready, and ``task_status.started()`` called, once the node is known to the backend and listens. Cancelling it
+        is a fast stop: attempts are cancelled, their runs handed back at once, finished results are settled; it
+        takes at most a few seconds more than the handlers need, even if the backend cannot be reached.
+
+        Args:
+            schedules: whether to fire entries here.
+            queues: what to execute, by name or with weights; default: as the configuration says. Empty: nothing.
+            task_status: for ``await task_group.start(scheduler.run)``.
+
+        Raises:
+            BackendUnavailable: the backend could not be reached at the start. Later outages are waited out.
+            BackendRefused: it does not let us in.
+            InvalidState: it runs already.
+        """
+        if self._node is not None:
+            raise InvalidState("of this scheduler", "running already", "stopped")
+
+        async with self:
+            session = self._opened("run")
+            node = Node(
+                backend=self.backend,
+                config=self.config,
+                executor=self.executor,
+                lock=self.leader_lock,
+                teller=self._teller,
+                outage=self._outage,
+                listening=session.listening,
+                jobs=self.jobs,
+                declarations=self.declarations(),
+                lifespan=self.lifespan,
+                queues=self._queues(queues),
+                schedules=schedules,
+            )
+            self._node = node
+
+            try:
+                with bare():
+                    await node.run(task_status=task_status)
+            finally:
+                self._node = None
+
+    @asynccontextmanager
+    async def running(
+        self, *, schedules: bool = True, queues: Sequence[str] | Mapping[str, int] | None = None
+    ) -> AsyncGenerator[Self]:
+        """Open and run, around a body. Leaving the body is a graceful stop; an exception in it a fast one.
+
+        Args:
+            schedules: as for :meth:`run`.
+            queues: as for :meth:`run`.
+
+        Raises:
+            Exception: what the body raised, as it was; or what :meth:`run` raised.
+        """
+        failure: BaseException | None = None
+
+        with bare():
+            async with create_task_group() as group:
+                await group.start(partial(self.run, schedules=schedules, queues=queues))
+
+                try:
+                    yield self
+                except get_cancelled_exc_class():
+                    raise
+                except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
+                    failure = error
+                    group.cancel_scope.cancel(reason="the body failed")
+
+                self.stop()
+
+        if failure is not None:
+            raise failure
+
+    def stop(self) -> None:
+        """Begin a graceful stop: nothing new is taken; live attempts get ``shutdown_timeout`` to end.
+
+        What is then still running is cancelled and handed back. Does nothing if it is not running.
+        """
+        if self._node is not None:
+            self._node.stop()
+
+    def statistics(self) -> SchedulerStatistics:
+        """A snapshot of this node."""
+        node = self._node
+        attempting = node.attempting if node is not None else None
+        return SchedulerStatistics(
+            node=node.leasing.node.id if node is not None else "",
+            running=node is not None,
+            leader=node is not None and node.ticking.leads,
+            trusted=node is not None and node.leasing.trusted,
+            executor=self.executor.statistics(),
+            trips=node.settling.trips if node is not None else 0,
+            ticks=node.ticking.ticks if node is not None else 0,
+            fired=node.ticking.fired if node is not None else 0,
+            pace=attempting.pace if attempting is not None else 0.0,
+        )
+
+    def lock(self, name: str, *, ttl: Duration = "15s", wait: bool = True) -> AbstractAsyncContextManager[Lease]:
+        """Hold a lock of this name, in this namespace, around a body. See :class:`~anysched.lock.Lock`.
+
+        Args:
+            name: the lock's name.
+            ttl: how long a dead holder keeps it. Renewed in the background at a third of that.
+            wait: stand in line until it is ours; otherwise :exc:`LockBusy` at once.
+
+        Raises:
+            LockBusy: it is held elsewhere and ``wait`` is false.
+            LockLost: it was lost while the body ran; the body has been cancelled.
+        """
+        session = self._opened("lock")
+        # Users' names never meet the leader's.
+        lock = Lock(name=f"user:{name}", ttl=ttl, backend=self.backend, hints=session.listening)
+        return lock.hold(wait=wait)
+
+    # --- runs --------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, *bounds: BoundJob[Any]) -> list[Run[Any]]:
+        """Enqueue many calls in one step: all or none, up to 1,000; more take several steps, in order.
+
+        Args:
+            *bounds: made by ``job.bind(...)``.
+
+        Returns:
+            Their runs, in order.
+
+        Raises:
+            PayloadTooLarge: the arguments of one of them are, and none is stored.
+            BackendUnavailable: unknown whether they were stored; repeat with the same ``run_id``.
+        """
+        return await self.enqueue_bound(bounds)
+
+    async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
+        """See :meth:`enqueue`."""
+        session = self._opened("enqueue")
+
+        for bound in bounds:
+            if not isinstance(bound, BoundJob):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's mistake
+                raise InvalidOption("run", bound, "job.bind(...)")
+
+        runs = new_runs(bounds, max_payload=self.config.max_payload)
+        handles: list[Run[Any]] = []
+
+        for start in range(0, len(runs), _BULK):
+            batch = runs[start : start + _BULK]
+
+            try:
+                answers = await session.enqueueing.submit(batch)
+            except BackendUnavailable as error:
+                self._teller.report(error, ErrorContext(kind="enqueue", job=batch[0].job))
+                raise
+
+            for bound, answer in zip(bounds[start:], answers, strict=False):
+                handles.append(Run(answer.id, bound.job.name, self, bound.job.types))
+
+            if self._teller.listened_to:
+                for run, answer in zip(batch, answers, strict=True):
+                    self._teller.tell(RunEnqueued(at=now(), run_id=answer.id, job=run.job, created=answer.created))
+
+        return handles
+
+    async def find(self, bound: BoundJob[T] | None = None, *, key: str | None = None) -> Run[T] | None:
+        """The live run of that key, or of that call if it was enqueued with ``key=by_arguments``.
+
+        Args:
+            bound: the call, as ``job.bind(...)``; or
+            key: the key.
+
+        Returns:
+            Its handle, or ``None``.
+        """
+        backend = self._backend("find")
+
+        if (bound is None) == (key is None):
+            raise InvalidOption("key", key, "either a call or a key=, not both")
+
+        run_id = await backend.find_key(bound.key_by_arguments if bound is not None else key or "")
+        return None if run_id is None else await self.get_run(run_id)
+
+    async def get_run(self, run_id: str) -> Run[Any]:
+        """The handle of a stored run.
+
+        Raises:
+            RunNotFound: there is none of that id (any more).
+        """
+        info = await self.run_info(run_id)
+        job = self.jobs.get(info.job)
+        return Run(run_id, info.job, self, job.types if job is not None else None)
+
+    async def run_status(self, run_id: str) -> RunStatus:
+        """See :meth:`Run.status`."""
+        return (await self.run_info(run_id)).status
+
+    async def run_info(self, run_id: str) -> RunInfo:
+        """See :meth:`Run.info`."""
+        (record,) = await self._backend("info").get_runs([run_id])
+
+        if record is None:
+            raise RunNotFound(run_id)
+
+        return run_info(record)
+
+    async def run_result(self, run_id: str, types: JobTypes | None) -> Any:
+        """See :meth:`Run.result`."""
+        session = self._opened("result")
+        record = await wait_until_final(
+            run_id,
+            backend=self.backend,
+            listening=session.listening,
+            outage=self._outage,
+            look_every=self.config.tick_interval.total_seconds(),
+        )
+        return conclude(record, types)
+
+    async def cancel_run(self, run_id: str) -> None:
+        """See :meth:`Run.cancel`."""
+        if await self._backend("cancel").cancel(run_id) is None:
+            raise RunNotFound(run_id)
+
+    async def retry_run(self, run_id: str) -> None:
+        """See :meth:`Run.retry`."""
+        before = await self._backend("retry").revive(run_id)
+
+        if before is None:
+            raise RunNotFound(run_id)
+
+        if before != RunStatus.FAILED:
+            raise InvalidState(run_id, before, "failed")
+
+    async def reschedule_run(self, run_id: str, *, at: datetime | None, delay: Duration | None) -> None:
+        """See :meth:`Run.reschedule`."""
+        if (at is None) == (delay is None):
+            raise InvalidOption("at", at, "either at= or delay=, not both and not neither")
+
+        before = await self._backend("reschedule").reschedule(
+            run_id,
+            at_ms=to_ms(require_aware("at", at)) if at is not None else None,
+            delay_ms=milliseconds(delay, "delay") if delay is not None else None,
+        )
+
+        if before is None:
+            raise RunNotFound(run_id)
+
+        if before not in (RunStatus.SCHEDULED, RunStatus.READY, RunStatus.RETRYING):
+            raise InvalidState(run_id, before, "scheduled, ready or retrying")
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _opened(self, what: str) -> Session:
+        if self._session is None:
+            raise NotOpen(what)
+
+        return self._session
+
+    def _backend(self, what: str) -> Backend:
+        self._opened(what)
+        return self.backend
+
+    def _queues(self, queues: Sequence[str] | Mapping[str, int] | None) -> Mapping[str, int]:
+        if queues is None:
+            return self.config.queues
+
+        if isinstance(queues, str):
+            raise InvalidOption("queues", queues, "a list of names, or a mapping from names to weights")
+
+        if isinstance(queues, Mapping):
+            return dict(queues)
+
+        return {name: self.config.queues.get(name, 1) for name in queues}
+
+    def _backend_lost(self, error: BackendUnavailable) -> None:
+        self._teller.report(error, ErrorContext(kind="backend"))
+
+        if self._teller.listened_to:
+            self._teller.tell(BackendLost(at=now(), reason=str(error)))
+
+    def _backend_found(self) -> None:
+        _log.info("the backend answers again")
+
+        if self._teller.listened_to:
+            self._teller.tell(BackendFound(at=now()))
