@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anysched.backends import Backend
-from anysched.backends.memory import MemoryBackend
 from anysched.blueprint import Blueprint
 from anysched.clock import Clock
 from anysched.codec import Codec, JsonCodec
@@ -58,6 +57,7 @@ from anysched.scheduler import Scheduler, SchedulerStatistics
 from anysched.schedules import Cron, Every, Once, Schedule, parse_schedule
 
 if TYPE_CHECKING:
+    from anysched.backends.memory import MemoryBackend
     from anysched.backends.redis import RedisBackend
 
 __all__ = [
@@ -136,7 +136,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # What needs an extra is loaded when it is asked for.
+    # A program uses one backend, and what Redis needs may not be installed.
+    if name == "MemoryBackend":
+        from anysched.backends.memory import MemoryBackend
+
+        return MemoryBackend
+
     if name == "RedisBackend":
         from anysched.backends.redis import RedisBackend
 

@@ -89,7 +89,7 @@ class JsonCodec:
         if isinstance(value, PurePath | ZoneInfo):
             return str(value)
 
-        reason = f"a {type(value).__name__} has no form in JSON"
+        reason = f"{type(value).__name__!r} has no form in JSON"
         raise NotImplementedError(reason)
 
     def _decode(self, wanted: Any, value: Any) -> Any:

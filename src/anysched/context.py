@@ -10,11 +10,12 @@ from typing import Any, Final, Protocol
 from attrs import field, frozen
 
 from anysched.durations import shortened
-from anysched.errors import InternalError, InvalidOption, NotInRun
+from anysched.errors import InvalidOption, NotInRun
 
 __all__ = ["RunContext", "ShutdownSignal", "current_run", "set_current_run"]
 
 _LONGEST_MESSAGE: Final = 500
+_FOR_THREADS: Final = "'thread' for report_progress(): an async function awaits set_progress()"
 
 _current: ContextVar[RunContext] = ContextVar("anysched_run")
 
@@ -83,11 +84,11 @@ class RunContext:
             message: for people; a long one is cut.
 
         Raises:
-            InvalidOption: the fraction is something else.
+            InvalidOption: the fraction is something else; or this is no function in a thread.
             StaleLease: the run has been given to another node.
         """
         if self.progress_reporter is None:
-            raise InternalError("no way was given to report progress from a thread")
+            raise InvalidOption("runs_in", "loop", _FOR_THREADS)
 
         self.progress_reporter(_check_fraction(fraction), message[:_LONGEST_MESSAGE])
 

@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from time import perf_counter
 from typing import Any, Literal
 
-from anyio import TASK_STATUS_IGNORED, CapacityLimiter, Event, create_task_group, current_time, to_process, to_thread
+from anyio import TASK_STATUS_IGNORED, CapacityLimiter, Event, create_task_group, current_time, to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field, frozen, setters, validators
@@ -83,7 +82,9 @@ class Executor:
         Cancelling it cancels what is running. What is then left in the backlog stays there for :meth:`surrender`.
         """
         self._closing = Event()
+        # Limiters belong to an event loop, and an executor may see several, one after the other.
         self._threads = CapacityLimiter(self.max_threads or self.max_concurrent)
+        self._processes = None
 
         try:
             async with create_task_group() as attempts:
@@ -162,6 +163,9 @@ class Executor:
         if runs_in == "thread":
             return await to_thread.run_sync(bound, limiter=self._threads)
 
+        # Few programs use processes; the import takes as long as all the rest of this module.
+        from anyio import to_process
+
         if self._processes is None:
             self._processes = CapacityLimiter(
                 self.max_processes or to_process.current_default_process_limiter().total_tokens
@@ -196,8 +200,8 @@ class Executor:
             self._slots -= 1
 
     async def _breathe(self) -> None:
-        instant = perf_counter()
+        instant = current_time()
 
         if instant >= self._breathe_at:
             await checkpoint()
-            self._breathe_at = perf_counter() + _BREATH
+            self._breathe_at = current_time() + _BREATH

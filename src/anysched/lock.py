@@ -242,10 +242,11 @@ class _Holding:
 
     async def _acquire(self, wait: bool) -> None:
         hints = self.lock.hints if wait else None
-        inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
         pause = _FIRST_PAUSE
 
         while True:
+            # Asked for each time: it changes when a node joins anew.
+            inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
             heard = hints.next_lock_hint(self.lock.name) if hints is not None else Event()
             started = current_time()
 

@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
+from anyio import TASK_STATUS_IGNORED, Event, create_task_group, get_cancelled_exc_class, get_current_task
 from anyio.abc import TaskStatus
 from attrs import frozen
 
@@ -35,13 +35,15 @@ from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run
 from anysched.runtime.awaiting import conclude, wait_until_final
 from anysched.runtime.managing import Managing
-from anysched.runtime.node import Node
 from anysched.runtime.opening import open_backend
 from anysched.runtime.persisting import Outage
 from anysched.runtime.requesting import new_runs, run_info
 from anysched.runtime.session import Session
 from anysched.runtime.telling import Teller
 from anysched.runtime.unwrapping import bare
+
+if TYPE_CHECKING:
+    from anysched.runtime.node import Node
 
 __all__ = ["Scheduler", "SchedulerStatistics"]
 
@@ -124,6 +126,7 @@ class Scheduler(Registry, Managing):
         self._session: Session | None = None
         self._opener: tuple[int, int] = (0, 0)
         self._node: Node | None = None
+        self._stopping: Event | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -163,14 +166,17 @@ class Scheduler(Registry, Managing):
         if session is not None:
             await session.ready.wait()
 
-            if self._session is session:
+            if self._session is session and not session.over:
                 session.enter(me)
                 return self
 
+            await session.closed.wait()
             return await self.__aenter__()
 
         grace = self.config.shutdown_timeout.total_seconds() + 10
-        session = Session(backend=self.backend, outage=self._outage, grace=grace, opener=me)
+        session = Session(
+            backend=self.backend, outage=self._outage, grace=grace, opener=me, teller=self._teller
+        )
         self._session = session
 
         try:
@@ -179,6 +185,7 @@ class Scheduler(Registry, Managing):
         except BaseException:
             self._session = None
             session.ready.set()
+            session.closed.set()
             raise
 
         return self
@@ -188,9 +195,9 @@ class Scheduler(Registry, Managing):
     ) -> None:
         """Close, if nobody else needs it open any more."""
         session = self._session
-        assert session is not None
 
-        if not session.leave(get_current_task().id):
+        # A guest that took longer than the opener's grace finds it closed.
+        if session is None or not session.leave(get_current_task().id):
             return
 
         try:
@@ -198,6 +205,7 @@ class Scheduler(Registry, Managing):
                 await session.__aexit__(kind, error, traceback)
         finally:
             self._session = None
+            session.closed.set()
 
     async def run(
         self,
@@ -222,32 +230,37 @@ class Scheduler(Registry, Managing):
             BackendRefused: it does not let us in.
             InvalidState: it runs already.
         """
-        if self._node is not None:
+        if self._stopping is not None:
             raise InvalidState("of this scheduler", "running already", "stopped")
 
-        async with self:
-            session = self._opened("run")
-            node = Node(
-                backend=self.backend,
-                config=self.config,
-                executor=self.executor,
-                lock=self.leader_lock,
-                teller=self._teller,
-                outage=self._outage,
-                listening=session.listening,
-                jobs=self.jobs,
-                declarations=self.declarations(),
-                lifespan=self.lifespan,
-                queues=self._queues(queues),
-                schedules=schedules,
-            )
-            self._node = node
+        # A program that only enqueues does without.
+        from anysched.runtime.node import Node
 
-            try:
+        # From here on `stop` is heard, though it may take a while until there is something to stop.
+        self._stopping = stopping = Event()
+
+        try:
+            async with self:
+                self._node = node = Node(
+                    backend=self.backend,
+                    config=self.config,
+                    executor=self.executor,
+                    lock=self.leader_lock,
+                    teller=self._teller,
+                    outage=self._outage,
+                    listening=self._opened("run").listening,
+                    jobs=self.jobs,
+                    declarations=self.declarations(),
+                    lifespan=self.lifespan,
+                    queues=self._queues(queues),
+                    schedules=schedules,
+                    stopping=stopping,
+                )
+
                 with bare():
                     await node.run(task_status=task_status)
-            finally:
-                self._node = None
+        finally:
+            self._node = self._stopping = None
 
     @asynccontextmanager
     async def running(
@@ -286,8 +299,8 @@ class Scheduler(Registry, Managing):
 
         What is then still running is cancelled and handed back. Does nothing if it is not running.
         """
-        if self._node is not None:
-            self._node.stop()
+        if self._stopping is not None:
+            self._stopping.set()
 
     def statistics(self) -> SchedulerStatistics:
         """A snapshot of this node."""

@@ -18,7 +18,10 @@ PACKAGE = "anysched"
 
 Plant = Callable[[dict[str, str]], Path]
 
-CORE = "schedules job run entry retry durations codec clock errors events config blueprint"
+CORE = (
+    "schedules job run entry retry durations codec clock errors events config blueprint"
+    " attempt_errors context dotenv fidelity identifiers job_types options registry run_handle shapes"
+)
 FLOORS = (
     dict.fromkeys(CORE.split(), 0)
     | {"backends": 1}

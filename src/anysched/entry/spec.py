@@ -111,12 +111,14 @@ class EntrySpec:
 
         A period's slots are then known from the stored text alone, on every node and after every restart.
         """
-        if not isinstance(self.schedule, Every) or self.schedule.anchor is not None:
+        schedule = self.schedule
+
+        if not isinstance(schedule, Every) or schedule.anchor is not None or schedule.after_completion:
             return self
 
         # Storage counts in milliseconds; an anchor in between would move by a part of one.
         start = self.policy.start_at or now
-        return evolve(self, schedule=self.schedule.anchored(from_ms(to_ms(start))))
+        return evolve(self, schedule=schedule.anchored(from_ms(to_ms(start))))
 
     def to_text(self) -> str:
         """The description as text; equal ones give equal text."""

@@ -20,10 +20,11 @@ from contextvars import Context
 from datetime import datetime
 from enum import Enum
 from functools import partial
+from math import inf
 from types import TracebackType
 from typing import Any
 
-from anyio import CancelScope, current_time, from_thread, get_cancelled_exc_class
+from anyio import CancelScope, current_effective_deadline, current_time, from_thread, get_cancelled_exc_class
 from attrs import define, field
 
 from anysched.backends import Backend, ClaimedRun, Outcome
@@ -161,7 +162,11 @@ class Attempting:
 
     async def _carry_out(self, attempt: LiveAttempt) -> None:
         run = attempt.run
-        self.waiting.pop(run.id, None)
+
+        # After a lost lease the same run may be here again already.
+        if self.waiting.get(run.id) is attempt:
+            del self.waiting[run.id]
+
         self.begun += 1
         began = current_time()
         ending = Ending()
@@ -199,19 +204,35 @@ class Attempting:
 
         context = self.base.copy()
         context.run(set_current_run, self._context_of(attempt))
-        limit = attempt.limit
         handler = self.executor.call(job.function, args, kwargs, job.runs_in)
+
+        try:
+            await self._call_within(attempt, step_through(handler, context, self.executor.make_room), ending)
+        except get_cancelled_exc_class() as error:
+            if current_effective_deadline() == -inf:
+                raise
+
+            # Nobody cancels us: on asyncio a handler raises this by itself when it awaits what somebody else cancelled.
+            ending.error = error
+
+        if ending.error is not None and attempt.interruption is None and current_effective_deadline() == -inf:
+            # What it raised while it was being stopped says nothing about the run.
+            attempt.interruption = Interruption.STOPPED
+
+    async def _call_within(self, attempt: LiveAttempt, handler: Any, ending: Ending) -> None:
+        """Await the handler within its scopes: one for whoever interrupts it, one for its time limit."""
+        run, limit = attempt.run, attempt.limit
 
         with CancelScope() as scope:
             attempt.scope = scope
 
             if limit is None and not run.deadline_ms:
-                await _listen_to(step_through(handler, context, self.executor.make_room), ending)
+                await _listen_to(handler, ending)
             else:
                 seconds = self._seconds_left(run, limit)
 
                 with CancelScope(deadline=current_time() + seconds) as time_limit:
-                    await _listen_to(step_through(handler, context, self.executor.make_room), ending)
+                    await _listen_to(handler, ending)
 
                 ending.timed_out = time_limit.cancelled_caught
                 ending.limit = limit if limit is not None and limit <= seconds else None

@@ -34,6 +34,8 @@ class _Call(Generic[T, R]):
     answers: Sequence[R] | None = None
     error: Exception | None = None
     leads: bool = False
+    gone: bool = False
+    """Its caller was cancelled: nobody is there to take an answer, or to lead."""
 
 
 @define(eq=False, kw_only=True)
@@ -85,6 +87,8 @@ class Batcher(Generic[T, R]):
         try:
             await call.wakened.wait()
         except BaseException:
+            call.gone = True
+
             if call in self._line:
                 self._line.remove(call)
 
@@ -102,7 +106,7 @@ class Batcher(Generic[T, R]):
             for call in batch:
                 call.error = error
         except BaseException:
-            self._line.extendleft(reversed(batch[1:]))
+            self._line.extendleft(one for one in reversed(batch[1:]) if not one.gone)
             batch = batch[:1]
             raise
         else:

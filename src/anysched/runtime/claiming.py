@@ -143,7 +143,9 @@ class Claiming:
 
     def receive(self, claim: Claim | None, reply: WorkReply) -> Sequence[ClaimedRun]:
         """Start what was claimed; returns what could not be started."""
-        refused = [run for run in reply.runs if not self.hands.accept(run, reply.now_ms)]
+        # What was claimed under a lease that ran out meanwhile may be somebody else's any moment.
+        trusted = self.trusted()
+        refused = [run for run in reply.runs if not (trusted and self.hands.accept(run, reply.now_ms))]
 
         if self.hands.room < 0 and self._check_at == float("inf"):
             self._arm()

@@ -47,7 +47,8 @@ class Leasing:
         node: what is made known of this node; its id is replaced at each joining.
         outage: told how the backend is doing.
         on_lost: called when the lease can no longer be trusted, synchronously and before anything else happens.
-        on_joined: called with the new node id after each joining.
+        on_joined: called with the new node id after each joining, and the backend's time.
+        on_trusted: called when a lease that could not be trusted any more can be again.
         on_cancel: called with the ids of held runs that were asked to stop.
     """
 
@@ -55,13 +56,19 @@ class Leasing:
     node: NodeInfo
     outage: Outage
     on_lost: Callable[[str], None]
-    on_joined: Callable[[str], None]
+    on_joined: Callable[[str, int], None]
+    on_trusted: Callable[[], None]
     on_cancel: Callable[[Sequence[str]], None]
     trusted: bool = field(default=False, init=False)
     trusted_until: float = field(default=0.0, init=False)
     """On the event loop's clock. Means nothing unless ``trusted``."""
 
     _forgotten: Event = field(factory=Event, init=False)
+
+    @property
+    def trusted_now(self) -> bool:
+        """Whether the lease can be trusted at this instant: a loop that was blocked may not have noticed yet."""
+        return self.trusted and current_time() < self.trusted_until
 
     @property
     def ttl(self) -> float:
@@ -100,13 +107,13 @@ class Leasing:
     async def _join(self) -> None:
         self.node = replace(self.node, id=make_node_id())
 
-        async def join_once() -> float:
+        async def join_once() -> tuple[float, int]:
             started = current_time()
-            await self.backend.join(self.node)
-            return started
+            return started, await self.backend.join(self.node)
 
-        self._trust(await persist(join_once, self.outage))
-        self.on_joined(self.node.id)
+        started, now_ms = await persist(join_once, self.outage)
+        self._trust(started)
+        self.on_joined(self.node.id, now_ms)
 
     async def _renew(self) -> Renewed | None:
         """Renew once; ``None`` if the backend did not answer in time."""
@@ -128,7 +135,7 @@ class Leasing:
             self.outage.end()
 
             if not renewed.lost:
-                self._trust(started)
+                self._trust_again(started)
         elif self.trusted and current_time() >= self.trusted_until:
             self._distrust("the backend could not be reached for as long as the lease lasts")
 
@@ -140,6 +147,13 @@ class Leasing:
     def _trust(self, started: float) -> None:
         self.trusted_until = started + self.ttl * (1 - _MARGIN)
         self.trusted = True
+
+    def _trust_again(self, started: float) -> None:
+        was_trusted = self.trusted
+        self._trust(started)
+
+        if not was_trusted:
+            self.on_trusted()
 
     def _distrust(self, reason: str) -> None:
         if self.trusted:

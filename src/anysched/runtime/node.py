@@ -116,6 +116,7 @@ class Node:
             outage=self.outage,
             on_lost=self._lease_lost,
             on_joined=self._joined,
+            on_trusted=self._stir,
             on_cancel=self._cancel,
         )
         self.settling = Settling(
@@ -146,9 +147,9 @@ class Node:
 
         async with open_services(grace=_FLUSH) as services:
             try:
-                await services.start(self.teller.run)
-                await services.start(self.leasing.run)
+                # First, since it is what leaves: also when joining is cancelled half-way.
                 await services.start(self.settling.run, finishes=True)
+                await services.start(self.leasing.run)
 
                 async with self.lifespan() if self.lifespan is not None else nullcontext() as state:
                     self.attempting = Attempting(
@@ -178,6 +179,8 @@ class Node:
             try:
                 await self._take_in(task_status)
             finally:
+                # Also when it is cancelled: a thread ends only if it looks.
+                self.stopping.set()
                 self.settling.intake = None
                 attempting.surrender()
                 self.executor.close(self.config.shutdown_timeout.total_seconds())
@@ -235,7 +238,7 @@ class Node:
             limits=limits,
             tick_interval=self.config.tick_interval.total_seconds(),
             hands=attempting,
-            trusted=lambda: self.leasing.trusted,
+            trusted=lambda: self.leasing.trusted_now,
             poke=self.settling.poke,
         )
 
@@ -283,12 +286,15 @@ class Node:
         if self.attempting is not None:
             self.attempting.interrupt(run_ids, Interruption.CANCELLED)
 
-    def _joined(self, node_id: str) -> None:
-        self.listening.move(node_id)
-        self._rejoined.set()
-
+    def _stir(self) -> None:
         if self.claiming is not None:
             self.claiming.stir()
+
+    def _joined(self, node_id: str, now_ms: int) -> None:
+        self.judge.observe(now_ms)
+        self.listening.move(node_id)
+        self._rejoined.set()
+        self._stir()
 
         if self.teller.listened_to:
             self.teller.tell(NodeJoined(at=from_ms(self.judge.backend_ms()), node=node_id))

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import cast
 
 from anysched.backends import Backend
-from anysched.backends.memory import MemoryBackend
 from anysched.errors import InvalidOption, InvalidURL
 
 __all__ = ["open_backend"]
@@ -27,6 +26,8 @@ def open_backend(backend: str | Backend | None, *, namespace: str, lease: timede
         InvalidOption: it is neither an address nor a backend.
     """
     if backend is None or backend == "memory://":
+        from anysched.backends.memory import MemoryBackend
+
         return MemoryBackend()
 
     if isinstance(backend, str):
@@ -47,4 +48,4 @@ def _from_address(address: str, *, namespace: str, lease: timedelta) -> Backend:
 
     from anysched.backends.redis import RedisBackend
 
-    return RedisBackend.from_url(address, namespace=namespace, command_timeout=min(5.0, lease.total_seconds() / 4))
+    return RedisBackend.from_url(address, namespace=namespace, time_limit=min(5.0, lease.total_seconds() / 4))

@@ -6,7 +6,8 @@ shield until the body of their group has been left, and then get a limited time 
 
 What always holds:
 
-* A service is cancelled only after the body was left, or when another service of the group crashed.
+* A service that is ready is cancelled only after the body was left, or when another service of the group crashed.
+* One that is not ready yet is cancelled with whoever starts it: nothing leans on it, and nothing limits its wait.
 * Every shield ends: ``grace`` seconds after the body was left at the latest.
 * All waiting is done by the services' own tasks. The host awaits nothing under a shield, since on asyncio a native
   ``Task.cancel()`` of the host would pierce it.
@@ -18,9 +19,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Protocol
 
-from anyio import TASK_STATUS_IGNORED, CancelScope, Event, create_task_group, current_time
+from anyio import (
+    TASK_STATUS_IGNORED,
+    CancelScope,
+    Event,
+    create_task_group,
+    current_effective_deadline,
+    current_time,
+)
 from anyio.abc import TaskGroup, TaskStatus
 from attrs import define, field
 
@@ -68,7 +77,7 @@ class Services:
         self, service: _Startable, finishes: bool, *, task_status: TaskStatus[Any] = TASK_STATUS_IGNORED
     ) -> None:
         kept = self._finishing if finishes else self._others
-        scope = CancelScope(shield=True)
+        scope = CancelScope()
         kept.add(scope)
 
         try:
@@ -76,7 +85,7 @@ class Services:
                 if self.closing.is_set():
                     scope.cancel(reason="the group is closing")
 
-                await service(task_status=task_status)
+                await service(task_status=_ShieldedFromThen(task_status, scope))
         except BaseException:
             # A sibling must not go on under its shield while the group unwinds because of us.
             for other in self._finishing | self._others:
@@ -91,6 +100,20 @@ class Services:
         if self.closing.is_set() and not self._finishing:
             for scope in tuple(self._others):
                 scope.cancel(reason="the group is closed")
+
+
+@define(eq=False)
+class _ShieldedFromThen(TaskStatus[Any]):
+    """Passes on that a service is ready, and shields it from then on."""
+
+    _passed_to: TaskStatus[Any]
+    _scope: CancelScope
+
+    def started(self, value: Any = None) -> None:
+        # Cancelled in this very moment, it stays with whoever starts it, and has to end with that.
+        is_cancelled = current_effective_deadline() == -inf
+        self._passed_to.started(value)
+        self._scope.shield = not is_cancelled
 
 
 @asynccontextmanager

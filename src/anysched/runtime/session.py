@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin, Event, create_task_group
+from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin, Event, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 from attrs import define, field
 
@@ -20,8 +20,13 @@ from anysched.runtime.batching import Batcher
 from anysched.runtime.listening import Listening
 from anysched.runtime.persisting import Outage
 from anysched.runtime.services import open_services
+from anysched.runtime.telling import Teller
 
 __all__ = ["Session"]
+
+
+_LAST_ERRORS = 2.0
+"""Seconds that an asynchronous error handler may take at the end, when it is behind."""
 
 
 def _weight(run: NewRun) -> int:
@@ -37,15 +42,20 @@ class Session(AsyncContextManagerMixin):
         outage: told how the backend is doing.
         grace: seconds that guests get when the opener is cancelled.
         opener: the id of the task that opens it.
+        teller: awaits what the error handler returns.
     """
 
     backend: Backend
     outage: Outage
     grace: float
     opener: int
+    teller: Teller
     listening: Listening = field(init=False)
     enqueueing: Batcher[NewRun, Enqueued] = field(init=False)
     ready: Event = field(factory=Event)
+    closed: Event = field(factory=Event)
+    closing: bool = field(default=False, init=False)
+    """The opener leaves."""
     _depths: dict[int, int] = field(factory=dict[int, int], init=False)
     """How often each task has entered, the opener's own first time not counted."""
     _quiet: Event = field(factory=Event, init=False)
@@ -63,6 +73,11 @@ class Session(AsyncContextManagerMixin):
             yield self
             await self._quiet.wait()
 
+    @property
+    def over(self) -> bool:
+        """Whether it is too late to enter: the opener leaves, and waits for nobody."""
+        return self.closing and not self._depths
+
     def enter(self, task: int) -> None:
         """This task uses the session too, or once more."""
         self._depths[task] = self._depths.get(task, 0) + 1
@@ -71,10 +86,13 @@ class Session(AsyncContextManagerMixin):
     def leave(self, task: int) -> bool:
         """This task uses it once less. Whether that was the opener's last use, so that it has to close."""
         # A guest may leave in another task than it entered in; the opener may not.
-        task = task if task in self._depths else next(iter(self._depths), self.opener)
+        if task != self.opener and task not in self._depths:
+            task = next(iter(self._depths), self.opener)
+
         depth = self._depths.get(task, 0)
 
         if task == self.opener and not depth:
+            self.closing = True
             return True
 
         if depth > 1:
@@ -96,9 +114,14 @@ class Session(AsyncContextManagerMixin):
         async with create_task_group() as connection:
             await connection.start(self.backend.run)
             await connection.start(self.listening.run)
+            await connection.start(self.teller.run)
             task_status.started()
             await closing.wait()
             await self._quiet.wait()
+
+            with move_on_after(_LAST_ERRORS):
+                await self.teller.finish()
+
             connection.cancel_scope.cancel(reason="the session has ended")
 
     async def _enqueue(self, runs: Sequence[NewRun]) -> Sequence[Enqueued]:

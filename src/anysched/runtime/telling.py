@@ -44,6 +44,8 @@ class Teller:
         factory=deque["tuple[Awaitable[Any], Exception, ErrorContext]"], init=False
     )
     _woken: Event | None = field(default=None, init=False)
+    _idle: Event | None = field(default=None, init=False)
+    """While something waits or is being awaited; set when that is done."""
 
     def __attrs_post_init__(self) -> None:
         self.listened_to = bool(self.observers)
@@ -75,18 +77,35 @@ class Teller:
         """Await what an asynchronous error handler returns, until cancelled."""
         task_status.started()
 
-        while True:
-            self._woken = Event()
+        try:
+            while True:
+                self._woken = Event()
+                await self._await_all()
+                await self._woken.wait()
+        finally:
+            self._woken = None
+            self.close()
 
-            while self._waiting:
-                answer, error, context = self._waiting.popleft()
+    async def finish(self) -> None:
+        """Wait until the handler is done with all that was reported."""
+        while self._idle is not None:
+            await self._idle.wait()
 
-                try:
-                    await answer
-                except Exception:  # noqa: BLE001 - likewise
-                    _log.exception("on_error failed on %r (%s)", error, context)
+    async def _await_all(self) -> None:
+        while self._waiting:
+            answer, error, context = self._waiting.popleft()
 
-            await self._woken.wait()
+            try:
+                await answer
+            except Exception:  # noqa: BLE001 - likewise
+                _log.exception("on_error failed on %r (%s)", error, context)
+
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     def _queue(self, answer: Awaitable[Any], error: Exception, context: ErrorContext) -> None:
         if len(self._waiting) >= _MOST_WAITING:
@@ -97,6 +116,7 @@ class Teller:
         self._waiting.append((answer, error, context))
 
         if self._woken is not None:
+            self._idle = self._idle or Event()
             self._woken.set()
 
     def close(self) -> None:
@@ -105,6 +125,8 @@ class Teller:
             answer, error, context = self._waiting.popleft()
             _log.error("%s (stopped before the error handler was done)", context, exc_info=error)
             _close(answer)
+
+        self._rest()
 
 
 def _close(answer: Awaitable[Any]) -> None:

@@ -127,7 +127,9 @@ async def test_either_protocol_will_do(server: RedisServer, protocol: int, anyio
 
 async def test_the_client_stays_open_and_as_it_was(server: RedisServer, library: str) -> None:
     """After the link has ended the client works, and its pool has what it had."""
-    async with client_of(library, server.port, max_connections=2) as theirs:
+    options = {"socket_timeout": 7} if library == "redis-py" else {}
+
+    async with client_of(library, server.port, max_connections=2, **options) as theirs:
         for _ in range(5):
             async with open_by(theirs) as link:
                 await link.call(ECHO, [], ["a"])
@@ -136,7 +138,7 @@ async def test_the_client_stays_open_and_as_it_was(server: RedisServer, library:
 
         if library == "redis-py":
             connection = await theirs.connection_pool.get_connection()
-            assert 5 == connection.socket_timeout
+            assert 7 == connection.socket_timeout
             await theirs.connection_pool.release(connection)
 
 

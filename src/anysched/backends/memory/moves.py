@@ -140,7 +140,7 @@ def finish(state: State, run: Run, status: str, ttl_ms: int | None = None) -> No
     state.expiries.discard(run.id)
     state.fading.put(run.id, state.now + max(run.new.ttl_ms if ttl_ms is None else ttl_ms, SHORTEST_TTL_MS))
 
-    if run.key and state.keys.get(run.key) == run.id:
+    if run.key:
         del state.keys[run.key]
 
     state.hints.extend((inbox, Hint("done", run.id)) for inbox in run.watchers)

@@ -20,7 +20,7 @@ Bind it to a backend of your own in a test module, under pytest with AnyIO's plu
             return lambda ms: anyio.sleep(ms / 1000)  # or move the clock that the backend goes by
 
 Time is asked for by ``await advance(ms)`` only, and seldom more than 50 ms of it, so that a real server may be tested
-in real time. The tests that need seconds are marked ``slow``.
+in real time: that takes some 20 s, half of it for the one test that waits until final records go away.
 """
 
 from __future__ import annotations

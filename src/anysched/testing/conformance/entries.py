@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from anysched.backends import EntryRecord
 
 from .stage import LATER, Stage, Staged, entry_write
@@ -319,7 +317,6 @@ class EntryConformance(Staged):
         assert [("active", ""), ("active", ""), ("finished", "")] == [(entry.status, entry.note) for entry in found]
         assert [now + LATER, now + LATER, 0] == [entry.next_ms for entry in found]
 
-    @pytest.mark.slow
     async def test_a_running_node_keeps_its_program_declared(self, stage: Stage) -> None:
         """Each renewal of one of its nodes counts the time anew; a node of another program does not."""
         await stage.join("mine", program="p")

@@ -51,6 +51,23 @@ class HintConformance(Staged):
             await stage.advance(30)
             assert ([], []) == (of_kind(filled, "work"), of_kind(elsewhere, "work"))
 
+    async def test_only_the_last_claim_counts(self, stage: Stage) -> None:
+        """A node is hungry for what it asked for last, and not at all once that was filled."""
+        await stage.join("moved on", queues=("default", "other"))
+        await stage.join("filled", queues=("default", "other"))
+
+        async with stage.inbox("moved on") as moved_on, stage.inbox("filled") as filled:
+            await stage.claim("moved on")
+            await stage.claim("moved on", queues=("other",))
+            await stage.claim("filled")
+            await stage.add("a", queue="other")
+            await moved_on.expect("work")
+            await stage.claim_one("filled", queues=("other",))
+            await stage.claim("moved on", queues=("other",))
+            await stage.add("b")
+            await stage.advance(30)
+            assert ([], []) == (of_kind(moved_on, "work"), of_kind(filled, "work"))
+
     async def test_as_many_are_woken_as_there_are_runs(self, stage: Stage) -> None:
         """Two runs wake two of three."""
         names = ["one", "two", "three"]
@@ -98,7 +115,7 @@ class HintConformance(Staged):
 
         async with stage.inbox("idle") as inbox:
             await stage.claim("idle")
-            await stage.settle(run, "retry", node_id="busy", delay_ms=LATER)
+            await stage.settle(run, "retry", node_id="busy", delay_ms=LATER // 2)
             await inbox.expect("work")
             assert (await stage.run("a")).due_ms == (await stage.work("idle")).next_due_ms
 

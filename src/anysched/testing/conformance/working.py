@@ -202,6 +202,16 @@ class WorkConformance(Staged):
         assert ["expired"] * 3 == await stage.statuses("ready", "ready too", "scheduled")
         assert (await stage.run("ready")).finished_ms > 0
 
+    async def test_a_claim_gives_nothing_that_has_expired(self, stage: Stage) -> None:
+        """Not even if there is more of it than housekeeping does in one call."""
+        await stage.join()
+        await stage.add(*(f"{number}" for number in range(150)), expires_ms=1)
+        await stage.add("a")
+        await stage.advance(5)
+        reply = await stage.work(count=10)
+
+        assert (["a"], 150) == (ids(reply.runs), reply.expired)
+
     async def test_what_was_started_in_time_does_not_expire(self, stage: Stage) -> None:
         """Not while it runs, not when it comes back."""
         await stage.join()

@@ -1,0 +1,47 @@
+-- Take a lock, or a place in its line.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the lock
+-- ARGV[2]  the owner
+-- ARGV[3]  milliseconds from now, for the lease or the place
+-- ARGV[4]  1: stand in line
+-- ARGV[5]  the inbox that is told when its turn comes
+--
+-- Returns  {the token, or 0; when to ask again, or the end of the lease; the time}
+--
+-- include: relief
+-- include: locks
+
+local ttl_ms = tonumber(ARGV[3])
+local held_by, token, until_ms = holder()
+
+if redis.call('TYPE', lock).ok ~= 'hash' then
+  redis.call('DEL', lock)
+end
+
+if held_by == owner then
+  hold(token, ttl_ms)
+  return {token, NOW + ttl_ms, NOW}
+end
+
+local first = first_in_line()
+
+if not held_by and (not first or first == owner) then
+  leave_line(owner)
+  token = next_token()
+  store_token()
+  hold(token, ttl_ms)
+  return {token, NOW + ttl_ms, NOW}
+end
+
+if ARGV[4] == '1' then
+  stand_in_line(ARGV[5], ttl_ms)
+end
+
+if held_by then
+  return {0, until_ms, NOW}
+end
+
+call_first()
+local _, ends = first_in_line()
+return {0, ends or 0, NOW}

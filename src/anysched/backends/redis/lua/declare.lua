@@ -1,0 +1,56 @@
+-- Reconcile what a program declares with what is stored.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the program
+-- ARGV[2]  entries: msgpack, an array of arrays as ENTRY names their places
+-- ARGV[3]  for how many milliseconds that is remembered
+--
+-- Returns  for each entry "added", "kept", "moved" or "foreign"
+--
+-- include: rules
+-- include: programs
+
+local RETIRED = 'no longer declared'
+
+local function declare(new)
+  local known = known_entry(new[ENTRY.id])
+
+  if not known then
+    add_entry(new, true)
+    return 'added'
+  end
+
+  if known.declared ~= '1' then
+    return 'foreign'
+  end
+
+  local retired = known.status == 'finished' and known.note == RETIRED
+
+  if known.revision == new[ENTRY.revision] then
+    if not retired then
+      return 'kept'
+    end
+
+    change_entry(new, true, known.status)
+    return 'added'
+  end
+
+  change_entry(new, true, known.status)
+  return 'moved'
+end
+
+local entries = cmsgpack.unpack(ARGV[2])
+local ids, answers = {}, {}
+
+for i, new in ipairs(entries) do
+  ids[i] = new[ENTRY.id]
+end
+
+forget_programs()
+remember_program(ARGV[1], ids, tonumber(ARGV[3]))
+
+for i, new in ipairs(entries) do
+  answers[i] = declare(new)
+end
+
+return answers

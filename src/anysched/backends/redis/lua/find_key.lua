@@ -1,0 +1,10 @@
+-- The live run that goes by a key.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the key
+--
+-- Returns  its id, or nil
+--
+-- include: storing
+
+return holder_of(ARGV[1]) or false

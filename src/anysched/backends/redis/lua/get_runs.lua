@@ -1,0 +1,16 @@
+-- The records of runs.
+--
+-- KEYS[1]  the prefix
+-- ARGV     the ids
+--
+-- Returns  for each: msgpack (see shared/showing.lua), or nil
+--
+-- include: showing
+
+local shown = {}
+
+for i, id in ipairs(ARGV) do
+  shown[i] = show_run(id) or false
+end
+
+return shown

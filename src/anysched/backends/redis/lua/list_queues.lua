@@ -1,0 +1,21 @@
+-- Every queue that a run was put into or that is paused.
+--
+-- KEYS[1]  the prefix
+--
+-- Returns  QueueRecords as msgpack, an array of objects, by name
+--
+-- include: keys
+
+local queues = redis.call('SUNION', QUEUES, PAUSED)
+local shown = {}
+table.sort(queues)
+
+for i, queue in ipairs(queues) do
+  shown[i] = {
+    name = queue,
+    ready = redis.call('ZCARD', ready_key(queue)),
+    paused = redis.call('SISMEMBER', PAUSED, queue) == 1,
+  }
+end
+
+return cmsgpack.pack(shown)

@@ -1,0 +1,16 @@
+-- Let nobody claim from a queue, or let them again and wake its hungry nodes.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the queue
+-- ARGV[2]  1: pause; 0: resume
+--
+-- include: hints
+
+if ARGV[2] == '1' then
+  redis.call('SADD', PAUSED, ARGV[1])
+else
+  redis.call('SREM', PAUSED, ARGV[1])
+  wake(ARGV[1], WOKEN_AT_MOST)
+end
+
+return 1

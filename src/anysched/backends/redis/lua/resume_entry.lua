@@ -1,0 +1,23 @@
+-- Let a paused entry fire again.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the entry
+-- ARGV[2]  its revision
+-- ARGV[3]  when it fires next, in milliseconds; 0: it has finished
+--
+-- Returns  1; 0 if there is no such entry of that revision
+--
+-- include: rules
+
+local known = known_entry(ARGV[1])
+
+if not known or known.revision ~= ARGV[2] then
+  return 0
+end
+
+if known.status == 'paused' then
+  redis.call('HDEL', entry_key(ARGV[1]), 'note')
+  activate(ARGV[1], tonumber(ARGV[3]))
+end
+
+return 1

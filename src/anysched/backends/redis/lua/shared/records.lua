@@ -1,0 +1,156 @@
+-- Reading records so that a bad one fails alone. redis.call would raise in the middle of a script and leave half an
+-- effect, so each record is read through redis.pcall before anything is written for it.
+-- include: keys
+-- include: clock
+
+local CORRUPT_KEPT = 1000
+local CORRUPT_TTL_MS = 7 * 86400000
+local VERSION = 1
+
+-- What the reply names as set aside: {id = ..., reason = ...}.
+local corrupt = {}
+
+-- Sends a command with any number of arguments: Lua cannot unpack more than about 7,900 at once.
+local function in_chunks(command, key, list)
+  local count = #list
+
+  for first = 1, count, 4000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 3999, count)))
+  end
+end
+
+-- Notes a record (kind "run" or "entry") as unreadable. It stays where it is, a run's for a week.
+local function quarantine(kind, id, reason)
+  local name = kind .. ':' .. id
+  corrupt[#corrupt + 1] = {id = id, reason = reason}
+  redis.call('ZADD', CORRUPT, NOW, name)
+  redis.call('HSET', CORRUPT_REASONS, name, reason)
+
+  if redis.call('ZCARD', CORRUPT) > CORRUPT_KEPT then
+    local oldest = redis.call('ZPOPMIN', CORRUPT)
+    redis.call('HDEL', CORRUPT_REASONS, oldest[1])
+  end
+
+  if kind == 'run' then
+    redis.call('PEXPIRE', run_key(id), CORRUPT_TTL_MS)
+  end
+end
+
+-- Makes numbers of the fields that are; the name of one that is not, else nil.
+local function to_numbers(record, names)
+  for _, name in ipairs(names) do
+    local text = record[name]
+
+    if text then
+      local number = tonumber(text)
+
+      if not number or number % 1 ~= 0 then
+        return name
+      end
+
+      record[name] = number
+    end
+  end
+end
+
+-- All fields of a hash as a table; nil and a reason if it is none; nil alone if it is not there.
+local function read(key)
+  local flat = redis.pcall('HGETALL', key)
+
+  if flat.err then
+    return nil, 'not a hash'
+  end
+
+  if #flat == 0 then
+    return nil
+  end
+
+  local record = {}
+
+  for i = 1, #flat, 2 do
+    record[flat[i]] = flat[i + 1]
+  end
+
+  return record
+end
+
+-- Some fields of a hash as a table, without those that are absent; nil and a reason if it is no hash.
+local function pick(key, names)
+  local values = redis.pcall('HMGET', key, unpack(names))
+
+  if values.err then
+    return nil, 'not a hash'
+  end
+
+  local record = {}
+
+  for i, name in ipairs(names) do
+    if values[i] then
+      record[name] = values[i]
+    end
+  end
+
+  return record
+end
+
+local RUN_NUMBERS = {
+  'attempt', 'priority', 'token', 'due_ms', 'expires_at_ms', 'deadline_ms', 'enqueued_ms', 'started_ms',
+  'scheduled_for_ms', 'finished_ms', 'crashes', 'ttl_ms',
+}
+
+local RUN_STATE = {
+  'job', 'status', 'queue', 'priority', 'attempt', 'token', 'node', 'key', 'entry_id', 'expires_at_ms', 'started_ms',
+  'ttl_ms', 'cancel_requested', 'set_aside', 'watch', 'crash_times', 'version', 'due_ms', 'enqueued_ms',
+  'scheduled_for_ms',
+}
+
+-- Checks a run that was read and fills in what is not stored because it is the default. nil and a reason if corrupt.
+local function checked_run(run, reason)
+  if not run then
+    return nil, reason
+  end
+
+  if run.version and run.version ~= '1' then
+    return nil, 'version ' .. run.version .. ' is not known here'
+  end
+
+  if not run.job then
+    return nil, 'it has no job'
+  end
+
+  local wrong = to_numbers(run, RUN_NUMBERS)
+
+  if wrong then
+    return nil, wrong .. ' is not a whole number'
+  end
+
+  run.status = run.status or 'ready'
+  run.queue = run.queue or 'default'
+  run.priority = run.priority or 0
+  run.attempt = run.attempt or 0
+  return run
+end
+
+-- A run with its texts; nil and a reason if corrupt; nil alone if there is none.
+local function read_run(id)
+  local run, reason = read(run_key(id))
+
+  if not run and not reason then
+    return nil
+  end
+
+  return checked_run(run, reason)
+end
+
+-- What is needed to move a run, without its texts. nil and a reason if corrupt; nil alone if there is none.
+local function pick_run(id)
+  local run, reason = pick(run_key(id), RUN_STATE)
+
+  if run and next(run) == nil then
+    if redis.call('EXISTS', run_key(id)) == 0 then
+      return nil
+    end
+  end
+
+  return checked_run(run, reason)
+end

@@ -1,0 +1,218 @@
+-- Fire entries, and look which are due next.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the nonce
+-- ARGV[2]  fires: msgpack, an array of arrays as FIRE names their places
+-- ARGV[3]  how many due entries are wanted
+--
+-- Returns  a TickReply as msgpack
+--
+-- include: deals
+-- include: memos
+
+local MOST_RETIRED = 100
+local RETIRED = 'no longer declared'
+
+local ENTRY_STATE = {'status', 'revision', 'next_ms', 'run_count', 'missed_count', 'overlap_skipped', 'last_runs'}
+local ENTRY_NUMBERS = {'next_ms', 'run_count', 'missed_count', 'overlap_skipped'}
+
+-- --- firing ---------------------------------------------------------------------------------------------------
+
+local function set_aside_entry(id, reason)
+  redis.call('ZREM', ENTRIES, id)
+  redis.call('ZREM', AWAITING, id)
+  quarantine('entry', id, reason)
+end
+
+-- Moves the cursor, or stops the entry.
+local function advance(id, fire)
+  if fire[FIRE.next_ms] > 0 then
+    activate(id, fire[FIRE.next_ms])
+  elseif fire[FIRE.end] == 'completion' then
+    suspend(id, '', 0)
+  else
+    halt(id, 'finished')
+  end
+end
+
+-- Makes the runs of a fire: how many were made and skipped, and the last that is there.
+local function make_runs(id, entry, fire)
+  local limit, overlap = fire[FIRE.limit], fire[FIRE.overlap]
+  local made, skipped, last_id = 0, 0, nil
+
+  for _, new in ipairs(fire[FIRE.runs]) do
+    local run_id = new[NEW_RUN.id]
+
+    if limit > 0 and entry.run_count >= limit then
+      skipped = skipped + 1
+    elseif redis.call('EXISTS', run_key(run_id)) == 1 then
+      last_id = run_id
+    elseif make(id, new, overlap) then
+      local planned = new[NEW_RUN.scheduled_for_ms]
+      made, last_id = made + 1, run_id
+      entry.run_count = entry.run_count + 1
+      entry.last_ms = planned > 0 and planned or fire[FIRE.cursor_ms]
+      -- Read again: what was cancelled for this run is noted there.
+      entry.last_runs = note_made(id, redis.call('HGET', entry_key(id), 'last_runs'), run_id, entry.last_ms)
+    else
+      skipped = skipped + 1
+      entry.overlap_skipped = entry.overlap_skipped + 1
+    end
+  end
+
+  return made, skipped, last_id
+end
+
+local function await_end(id, run_id, after_ms)
+  local run = run_id and pick_run(run_id)
+
+  if run and not FINAL[run.status] then
+    suspend(id, run_id, after_ms)
+  else
+    activate(id, NOW + math.max(after_ms, 1))
+  end
+end
+
+local function fire_entry(fire)
+  local id = fire[FIRE.entry_id]
+  local entry, reason = pick(entry_key(id), ENTRY_STATE)
+  local wrong = entry and to_numbers(entry, ENTRY_NUMBERS)
+
+  if reason or wrong then
+    set_aside_entry(id, reason or wrong .. ' is not a whole number')
+    return {done = false}
+  end
+
+  if
+    entry.status ~= 'active' or entry.revision ~= fire[FIRE.revision] or fire[FIRE.cursor_ms] == 0
+    or entry.next_ms ~= fire[FIRE.cursor_ms]
+  then
+    return {done = false}
+  end
+
+  entry.run_count = entry.run_count or 0
+  entry.overlap_skipped = entry.overlap_skipped or 0
+  advance(id, fire)
+  local made, skipped, last_id = make_runs(id, entry, fire)
+  local counts = {'run_count', entry.run_count, 'overlap_skipped', entry.overlap_skipped}
+
+  if fire[FIRE.missed] > 0 then
+    counts[#counts + 1] = 'missed_count'
+    counts[#counts + 1] = (entry.missed_count or 0) + fire[FIRE.missed]
+  end
+
+  if entry.last_ms then
+    counts[#counts + 1] = 'last_ms'
+    counts[#counts + 1] = entry.last_ms
+  end
+
+  redis.call('HSET', entry_key(id), unpack(counts))
+
+  if fire[FIRE.limit] > 0 and entry.run_count >= fire[FIRE.limit] then
+    halt(id, 'finished')
+  elseif fire[FIRE.next_ms] == 0 and fire[FIRE.end] == 'completion' then
+    await_end(id, last_id, fire[FIRE.after_ms])
+  end
+
+  return {done = true, made = made, skipped = skipped}
+end
+
+local function fire_all()
+  local fires = cmsgpack.unpack(ARGV[2])
+
+  if #fires == 0 then
+    return {}
+  end
+
+  local known = recall(ARGV[1])
+
+  if known then
+    return cmsgpack.unpack(known)
+  end
+
+  local answers = {}
+
+  for i, fire in ipairs(fires) do
+    answers[i] = fire_entry(fire)
+  end
+
+  memorise(ARGV[1], cmsgpack.pack(answers))
+  return answers
+end
+
+-- --- looking --------------------------------------------------------------------------------------------------
+
+local programs
+
+-- Whether a program that still runs declares an entry.
+local function is_declared(id)
+  programs = programs or redis.call('ZRANGEBYSCORE', PROGRAMS, '(' .. digits(NOW), '+inf')
+
+  for _, program in ipairs(programs) do
+    if redis.call('SISMEMBER', program_key(program), id) == 1 then
+      return true
+    end
+  end
+
+  return false
+end
+
+local due, retired = {}, {}
+
+-- Puts a due entry on its list; false if it was taken off the list of the active instead.
+local function look_at(id, cursor_ms)
+  local entry, reason = pick(entry_key(id), {'spec', 'revision', 'status', 'run_count', 'declared'})
+
+  if not entry or not entry.spec or not entry.revision then
+    set_aside_entry(id, reason or (entry and next(entry) and 'it has no spec' or 'it is gone'))
+    return false
+  end
+
+  if entry.declared == '1' and not is_declared(id) then
+    halt(id, 'finished')
+    redis.call('HSET', entry_key(id), 'note', RETIRED)
+    retired[#retired + 1] = id
+    return false
+  end
+
+  due[#due + 1] = {
+    id = id, spec = entry.spec, revision = entry.revision, cursor_ms = cursor_ms, run_count = entry.run_count or 0,
+  }
+  return true
+end
+
+-- Fills the list, and returns the next time after those on it.
+local function look(count)
+  local left = MOST_RETIRED
+
+  while true do
+    local flat = redis.call('ZRANGE', ENTRIES, 0, count, 'WITHSCORES')
+    local whole = true
+    due = {}
+
+    for i = 1, math.min(#flat, 2 * count), 2 do
+      local cursor_ms = tonumber(flat[i + 1])
+
+      if cursor_ms > NOW then
+        break
+      end
+
+      if not look_at(flat[i], cursor_ms) then
+        left = left - 1
+        whole = false
+      end
+    end
+
+    if whole or left <= 0 then
+      return tonumber(flat[2 * #due + 2]) or 0
+    end
+  end
+end
+
+local fired = fire_all()
+conclude()
+local next_due_ms = look(math.max(tonumber(ARGV[3]), 0))
+
+return cmsgpack.pack({
+  now_ms = NOW, fired = fired, due = due, next_due_ms = next_due_ms, retired = retired, corrupt = corrupt,
+})

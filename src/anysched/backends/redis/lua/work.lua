@@ -1,0 +1,442 @@
+-- Settle outcomes and claim what is next.
+--
+-- KEYS[1]  the prefix
+-- ARGV[1]  the node
+-- ARGV[2]  outcomes: msgpack, an array of arrays as OUTCOME names their places
+-- ARGV[3]  the claim: msgpack, an array as CLAIM names its places; empty: none
+--
+-- Returns  a WorkReply as msgpack
+--
+-- include: relief
+-- include: nodes
+-- include: tokens
+
+local MOST_PASSED_OVER = 200
+local CLAIMS_REMEMBERED = 8
+
+local node = ARGV[1]
+
+-- --- settling -------------------------------------------------------------------------------------------------
+
+-- Whether a run that is no longer held under a token was settled under it, and not taken away.
+local function was_settled(id, status, current, token)
+  local text = digits(token)
+  local notes = redis.call('HMGET', run_key(id), 'settled', 'taken')
+
+  if notes[1] and string.find(' ' .. notes[1] .. ' ', ' ' .. text .. ' ', 1, true) then
+    return true
+  end
+
+  return FINAL[status] == true and current == text and notes[2] ~= text
+end
+
+-- Remembers that a run which goes on was settled under a token.
+local function note_settled(id, token)
+  local kept = {digits(token)}
+
+  for text in string.gmatch(redis.call('HGET', run_key(id), 'settled') or '', '%d+') do
+    if #kept < TOMBSTONES then
+      kept[#kept + 1] = text
+    end
+  end
+
+  redis.call('HSET', run_key(id), 'settled', table.concat(kept, ' '))
+end
+
+local function apply(id, run, kind, outcome)
+  if kind == 'succeeded' or kind == 'failed' or kind == 'cancelled' then
+    finish(id, run, kind, outcome[OUTCOME.ttl_ms], kind == 'succeeded' and outcome[OUTCOME.result])
+  elseif run.cancel_requested then
+    finish(id, run, 'cancelled', outcome[OUTCOME.ttl_ms])
+  elseif kind == 'retry' then
+    postpone(id, run, 'retrying', NOW + outcome[OUTCOME.delay_ms])
+  elseif kind == 'snooze' then
+    redis.call('HSET', run_key(id), 'attempt', run.attempt - 1)
+    postpone(id, run, 'scheduled', NOW + outcome[OUTCOME.delay_ms])
+  else
+    return_run(id, run)
+  end
+end
+
+-- The common case: a success that nothing else hangs on.
+local function succeed(id, key, holder, job, outcome)
+  local result = outcome[OUTCOME.result]
+  take_from_node(id, holder, job)
+
+  if result ~= '' then
+    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', NOW, 'node', '', 'result', result)
+  else
+    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', NOW, 'node', '')
+  end
+
+  redis.call('PEXPIRE', key, math.max(outcome[OUTCOME.ttl_ms], SHORTEST_TTL_MS))
+  append(ended, 'succeeded', id)
+end
+
+local function settle(outcome)
+  local id, token, kind = outcome[OUTCOME.run_id], outcome[OUTCOME.token], outcome[OUTCOME.kind]
+  local key = run_key(id)
+  local run = redis.pcall(
+    'HMGET', key, 'status', 'token', 'node', 'job', 'key', 'entry_id', 'watch', 'cancel_requested'
+  )
+
+  if run.err then
+    quarantine('run', id, 'not a hash')
+    return false
+  end
+
+  if run[1] ~= 'running' or tonumber(run[2]) ~= token then
+    return was_settled(id, run[1], run[2], token)
+  end
+
+  if
+    kind == 'succeeded' and outcome[OUTCOME.error] == '' and run[3] and run[4]
+    and not (run[5] or run[6] or run[7] or run[8])
+  then
+    succeed(id, key, run[3], run[4], outcome)
+    return true
+  end
+
+  local whole, reason = pick_run(id)
+
+  if not whole then
+    quarantine('run', id, reason)
+    return false
+  end
+
+  if kind ~= 'succeeded' and kind ~= 'cancelled' then
+    note_settled(id, token)
+  end
+
+  add_error(id, outcome[OUTCOME.error])
+  apply(id, whole, kind, outcome)
+  return true
+end
+
+-- --- claiming -------------------------------------------------------------------------------------------------
+
+local known_jobs = {}
+local running_of = {}
+local nobody_knows = {}
+local claimed = {}
+local held = {}
+local slots = {}
+
+local function knows(job)
+  if known_jobs[job] == nil then
+    known_jobs[job] = redis.call('SISMEMBER', jobs_key(node), job) == 1
+  end
+
+  return known_jobs[job]
+end
+
+-- How many of a job are running. One that does not run any more (its record was lost) gives its slot back.
+local function count_running(job)
+  if not running_of[job] then
+    local one = redis.call('SRANDMEMBER', live_key(job))
+
+    if one then
+      local status = redis.pcall('HGET', run_key(one), 'status')
+
+      if status ~= 'running' then
+        redis.call('SREM', live_key(job), one)
+      end
+    end
+
+    running_of[job] = redis.call('SCARD', live_key(job))
+  end
+
+  return running_of[job]
+end
+
+-- Returns runs that were set aside to their queue.
+local function bring_back_from(bucket, most)
+  local flat = redis.call('ZRANGE', aside_key(bucket.name), 0, most - 1, 'WITHSCORES')
+
+  for i = 1, #flat, 2 do
+    local id = flat[i]
+    local run, reason = pick_run(id)
+
+    if run and run.set_aside then
+      end_aside(id, run)
+      redis.call('ZADD', ready_key(bucket.queue), flat[i + 1], id)
+    else
+      end_aside(id, {set_aside = bucket.reason, queue = bucket.queue, job = bucket.job})
+
+      if not run then
+        quarantine('run', id, reason or 'it is gone')
+      end
+    end
+  end
+
+  if bucket.reason == 'limit' then
+    made_ready[bucket.queue] = (made_ready[bucket.queue] or 0) + #flat / 2
+  end
+
+  return #flat / 2
+end
+
+-- What is set aside in a queue and may be claimed by this node: first the unknown, each by job.
+local function takeable(queue)
+  local found = {}
+
+  for _, bucket in ipairs(buckets()) do
+    if bucket.queue == queue and knows(bucket.job) then
+      found[#found + 1] = bucket
+    end
+  end
+
+  table.sort(found, function(a, b)
+    if a.reason ~= b.reason then
+      return a.reason == 'unknown'
+    end
+
+    return a.job < b.job
+  end)
+  return found
+end
+
+local function bring_back(queues, limits)
+  local left = MOST_RETURNED
+
+  for _, queue in ipairs(queues) do
+    for _, bucket in ipairs(takeable(queue)) do
+      local limit = bucket.reason == 'limit' and limits[bucket.job]
+      local most = limit and math.min(left, limit - count_running(bucket.job)) or left
+
+      if most > 0 then
+        left = left - bring_back_from(bucket, most)
+      end
+    end
+  end
+end
+
+local function start(id, run)
+  local token = next_token()
+  local key = run_key(id)
+  local attempt = run.attempt + 1
+
+  redis.call('HSET', key, 'status', 'running', 'attempt', attempt, 'token', token, 'node', node, 'started_ms', NOW)
+
+  if run.progress then
+    redis.call('HDEL', key, 'progress', 'progress_message')
+  end
+
+  if run.expires_at_ms and not run.started_ms then
+    redis.call('ZREM', EXPIRING, id)
+  end
+
+  held[#held + 1] = token
+  held[#held + 1] = id
+  append(slots, run.job, id)
+
+  if running_of[run.job] then
+    running_of[run.job] = running_of[run.job] + 1
+  end
+
+  run.id, run.token, run.attempt = id, token, attempt
+  run.errors, run.result = nil, nil
+  claimed[#claimed + 1] = run
+end
+
+-- Claims a run that was just popped from its queue, or finds out why not.
+local function consider(id, place, queue, limits)
+  local run, reason = read_run(id)
+
+  if not run then
+    quarantine('run', id, reason or 'it is gone')
+    return
+  end
+
+  if run.status ~= 'ready' or run.set_aside then
+    return
+  end
+
+  if run.expires_at_ms and not run.started_ms and run.expires_at_ms <= NOW then
+    finish(id, run, 'expired')
+    expired = expired + 1
+  elseif not knows(run.job) then
+    put_aside(id, run, 'unknown', place)
+    local name = bucket_of('unknown', queue, run.job)
+
+    if not nobody_knows[name] and not wake_who_knows(queue, run.job) then
+      nobody_knows[name] = true
+    end
+  elseif limits[run.job] and count_running(run.job) >= limits[run.job] then
+    put_aside(id, run, 'limit', place)
+  else
+    start(id, run)
+  end
+end
+
+-- Claims from one queue; how many more runs may be looked at in this call.
+local function claim_from(queue, count, limits, looks)
+  while #claimed < count and looks > 0 do
+    local popped = redis.call('ZPOPMIN', ready_key(queue), math.min(count - #claimed, looks))
+
+    if #popped == 0 then
+      break
+    end
+
+    for i = 1, #popped, 2 do
+      looks = looks - 1
+      consider(popped[i], popped[i + 1], queue, limits)
+    end
+
+    place_all()
+  end
+
+  return looks
+end
+
+local function open_queues(queues)
+  local open = {}
+
+  if #queues == 0 then
+    return open
+  end
+
+  for i, paused in ipairs(redis.call('SMISMEMBER', PAUSED, unpack(queues))) do
+    if paused == 0 then
+      open[#open + 1] = queues[i]
+    end
+  end
+
+  return open
+end
+
+-- Whether the claim was filled.
+local function claim_new(claim)
+  local count, limits = claim[CLAIM.count], claim[CLAIM.limits]
+  local queues = open_queues(claim[CLAIM.queues])
+  local looks = count + MOST_PASSED_OVER
+
+  if redis.call('EXISTS', ASIDES) == 1 then
+    bring_back(queues, limits)
+  end
+
+  for _, queue in ipairs(queues) do
+    if #claimed >= count then
+      break
+    end
+
+    looks = claim_from(queue, count, limits, looks)
+  end
+
+  if #claimed > 0 then
+    store_token()
+    in_chunks('ZADD', held_key(node), held)
+
+    for job, ids in pairs(slots) do
+      in_chunks('SADD', live_key(job), ids)
+    end
+  end
+
+  return #claimed >= count or looks <= 0
+end
+
+-- Claims again what an earlier command with the same nonce has claimed; whether that was filled.
+local function claim_again(slot)
+  local filled, tokens, ids = unpack(cmsgpack.unpack(redis.call('HGET', node_key(node), 'claim' .. slot)))
+
+  for i, id in ipairs(ids) do
+    local run = read_run(id)
+
+    if run and run.status == 'running' and run.token == tokens[i] then
+      run.id, run.errors, run.result = id, nil, nil
+      claimed[#claimed + 1] = run
+    end
+  end
+
+  return filled
+end
+
+local function remember_claim(nonce, turn, filled, hungry)
+  local tokens, ids = {}, {}
+
+  for i, run in ipairs(claimed) do
+    tokens[i], ids[i] = run.token, run.id
+  end
+
+  local slot = turn % CLAIMS_REMEMBERED
+  redis.call(
+    'HSET', node_key(node), 'turn', turn + 1, 'nonce' .. slot, nonce,
+    'claim' .. slot, cmsgpack.pack({filled, tokens, ids})
+  )
+end
+
+local function be_hungry(queues)
+  local since = in_order()
+  redis.call('HSET', node_key(node), 'hungry', cmsgpack.pack(queues))
+  redis.call('ZADD', HUNGRY, since, node)
+  redis.call('SET', LOOKOUT, node)
+  sooner = nil
+
+  for _, queue in ipairs(queues) do
+    redis.call('ZADD', hungry_key(queue), since, node)
+  end
+end
+
+-- --- all of it ------------------------------------------------------------------------------------------------
+
+local NODE_STATE = {'lost', 'ttl_ms', 'turn', 'hungry'}
+
+for slot = 0, CLAIMS_REMEMBERED - 1 do
+  NODE_STATE[5 + slot] = 'nonce' .. slot
+end
+
+local settled = {}
+
+for i, outcome in ipairs(cmsgpack.unpack(ARGV[2])) do
+  settled[i] = settle(outcome)
+end
+
+place_all()
+tidy(node)
+place_all()
+
+local known = pick(node_key(node), NODE_STATE)
+local is_known = known ~= nil and known.ttl_ms ~= nil and known.lost == nil
+local filled, next_due_ms = false, 0
+
+if ARGV[3] ~= '' and is_known then
+  local claim = cmsgpack.unpack(ARGV[3])
+  local repeated
+
+  for slot = 0, CLAIMS_REMEMBERED - 1 do
+    if known['nonce' .. slot] == claim[CLAIM.nonce] then
+      repeated = slot
+    end
+  end
+
+  if repeated then
+    filled = claim_again(repeated)
+  else
+    filled = claim_new(claim)
+    remember_claim(claim[CLAIM.nonce], tonumber(known.turn) or 0, filled)
+  end
+
+  -- What became ready and was claimed at once is nobody else's concern.
+  for queue, count in pairs(made_ready) do
+    made_ready[queue] = math.min(count, redis.call('ZCARD', ready_key(queue)))
+  end
+
+  place_all()
+
+  if known.hungry then
+    satisfy(node)
+  end
+
+  if filled then
+    pass_on_watch(node)
+  else
+    be_hungry(claim[CLAIM.queues])
+    next_due_ms = next_look(node)
+  end
+end
+
+conclude()
+return cmsgpack.pack({
+  now_ms = NOW, settled = settled, runs = claimed, known = is_known, more = filled, next_due_ms = next_due_ms,
+  corrupt = corrupt, lost = lost, expired = expired,
+})

@@ -1,0 +1,265 @@
+"""How records travel.
+
+On the way in a record is an array of its fields in their order, and a batch of them one msgpack blob: there is no
+cheaper thing to make in Python nor to take apart in Lua. ``None`` is not used: Lua has no place for it in an array.
+
+On the way out it is an object that msgspec reads right into the record's class, one blob for many records where that
+is what a worker reads (one call for a whole claim). Redis keeps everything as text, so numbers may be texts. If the
+blob of a claim cannot be read, its runs are read one by one, to find the one that is at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from msgspec.msgpack import Decoder, encode
+from msgspec.structs import astuple
+
+from anysched.backends.records import (
+    Claim,
+    ClaimedRun,
+    Corrupt,
+    DueEntry,
+    Enqueued,
+    EntryRecord,
+    Fire,
+    Hint,
+    NewRun,
+    NodeRecord,
+    QueueRecord,
+    Renewed,
+    RunRecord,
+    TickReply,
+    Totals,
+    WorkReply,
+)
+
+__all__ = [
+    "Unread",
+    "decode_enqueued",
+    "decode_entry",
+    "decode_hints",
+    "decode_nodes",
+    "decode_queues",
+    "decode_renewed",
+    "decode_run",
+    "decode_tick",
+    "decode_totals",
+    "decode_work",
+    "encode_all",
+    "encode_claim",
+    "encode_fires",
+    "encode_one",
+    "encode_words",
+]
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""Both are what msgspec raises: a wrong type or broken msgpack (``ValidationError`` is the first), and broken text."""
+
+_RUNS = Fire.__struct_fields__.index("runs")
+
+
+Blob = bytes | msgspec.Raw
+
+
+@frozen
+class Unread:
+    """A record that cannot be read: the bytes of its id, and why."""
+
+    id: bytes
+    reason: str
+
+    @property
+    def shown(self) -> Corrupt:
+        """As it is told."""
+        return Corrupt(_show(self.id), self.reason)
+
+
+_ENQUEUED = Decoder(list[tuple[int, str]])
+_WORK = Decoder(WorkReply, strict=False)
+_CLAIMED = Decoder(ClaimedRun, strict=False)
+_TICK = Decoder(TickReply, strict=False)
+_DUE = Decoder(DueEntry, strict=False)
+_RUN = Decoder(RunRecord, strict=False)
+_ENTRY = Decoder(EntryRecord, strict=False)
+_PARTS = Decoder(dict[str, msgspec.Raw])
+_BLOBS = Decoder(list[msgspec.Raw])
+_HEADERS = {0xD9: 2, 0xDA: 3, 0xDB: 5}
+"""How many bytes stand before a msgpack text, by the first of them; 1 before a short one."""
+_RENEWED = Decoder(Renewed)
+_NODE = Decoder(NodeRecord)
+_QUEUES = Decoder(list[QueueRecord])
+_TOTALS = Decoder(dict[str, Any])
+
+
+# --- in ------------------------------------------------------------------------------------------------------
+
+
+def encode_one(record: msgspec.Struct) -> bytes:
+    """One record as an array."""
+    return encode(astuple(record))
+
+
+def encode_all(records: Sequence[msgspec.Struct]) -> bytes:
+    """Records as an array of arrays."""
+    return encode([astuple(record) for record in records])
+
+
+def encode_claim(claim: Claim | None) -> bytes:
+    """A claim, or nothing."""
+    return b"" if claim is None else encode(astuple(claim))
+
+
+def encode_fires(fires: Sequence[Fire]) -> bytes:
+    """Fires, each with its runs in it."""
+    return encode([_fire(fire) for fire in fires])
+
+
+def encode_words(words: Sequence[str]) -> bytes:
+    """Some texts."""
+    return encode(words)
+
+
+def _fire(fire: Fire) -> list[Any]:
+    fields: list[Any] = [*astuple(fire)]
+    fields[_RUNS] = [astuple(run) for run in fire.runs]
+    return fields
+
+
+# --- out -----------------------------------------------------------------------------------------------------
+
+
+def decode_enqueued(reply: bytes, runs: Sequence[NewRun]) -> list[Enqueued]:
+    """What stands for each of the runs that were to be stored; the reply names those that were not."""
+    answers = [Enqueued(run.id, True) for run in runs]
+
+    for index, found in _ENQUEUED.decode(reply):
+        answers[index] = Enqueued(found, False)
+
+    return answers
+
+
+def decode_work(reply: bytes) -> tuple[WorkReply, list[Unread]]:
+    """The reply, without the runs that cannot be read: these are named as corrupt, and to be set aside."""
+    try:
+        return _WORK.decode(reply), []
+    except UNREADABLE:
+        parts = _PARTS.decode(reply)
+
+    runs, unread = _readable(_BLOBS.decode(parts["runs"]), _CLAIMED)
+    corrupt = _corrupt(parts, unread)
+    rest = _WORK.decode(_without(parts, "runs", "corrupt"))
+    return msgspec.structs.replace(rest, runs=tuple(runs), corrupt=corrupt), unread
+
+
+def decode_tick(reply: bytes) -> tuple[TickReply, list[Unread]]:
+    """The reply, without the due entries that cannot be read: these are named as corrupt, and to be set aside."""
+    try:
+        return _TICK.decode(reply), []
+    except UNREADABLE:
+        parts = _PARTS.decode(reply)
+
+    due, unread = _readable(_BLOBS.decode(parts["due"]), _DUE)
+    corrupt = _corrupt(parts, unread)
+    rest = _TICK.decode(_without(parts, "due", "corrupt"))
+    return msgspec.structs.replace(rest, due=tuple(due), corrupt=corrupt), unread
+
+
+def decode_run(blob: bytes) -> RunRecord | Corrupt:
+    """A run's record, or why it cannot be read."""
+    try:
+        return _RUN.decode(blob)
+    except UNREADABLE as error:
+        return _unread(blob, error).shown
+
+
+def decode_entry(blob: bytes) -> EntryRecord | Corrupt:
+    """An entry's record, or why it cannot be read."""
+    try:
+        return _ENTRY.decode(blob)
+    except UNREADABLE as error:
+        return _unread(blob, error).shown
+
+
+def decode_nodes(blobs: Sequence[bytes]) -> list[NodeRecord]:
+    """The nodes that can be read, by id."""
+    return sorted(_readable(blobs, _NODE)[0], key=lambda node: node.id)
+
+
+def decode_renewed(reply: bytes) -> Renewed:
+    """The answer to a renewal."""
+    return _RENEWED.decode(reply)
+
+
+def decode_queues(reply: bytes) -> list[QueueRecord]:
+    """Queues, by name."""
+    return _QUEUES.decode(reply)
+
+
+def decode_totals(reply: bytes) -> Totals:
+    """Counts. Lua cannot tell an empty object from an empty array, so one of them travels as pairs."""
+    counts = _TOTALS.decode(reply)
+    unknown: dict[str, int] = {}
+
+    for job, since_ms in counts["unknown_jobs"]:
+        unknown[job] = min(since_ms, unknown.get(job, since_ms))
+
+    return Totals(**counts | {"unknown_jobs": unknown})
+
+
+def decode_hints(message: bytes) -> list[Hint]:
+    """Hints, one for each name in the message; a kind that is not known here is left out."""
+    kind, *names = message.decode("utf-8", "replace").split("\n")
+
+    match kind:
+        case "work" | "entries":
+            return [Hint(kind)]
+
+        case "cancel" | "done" | "lock":
+            return [Hint(kind, name) for name in names]
+
+        case _:
+            return []
+
+
+def _readable(blobs: Sequence[Blob], decoder: Decoder[Any]) -> tuple[list[Any], list[Unread]]:
+    found: list[Any] = []
+    unread: list[Unread] = []
+
+    for blob in blobs:
+        try:
+            found.append(decoder.decode(blob))
+        except UNREADABLE as error:
+            unread.append(_unread(blob, error))
+
+    return found, unread
+
+
+def _unread(blob: Blob, error: Exception) -> Unread:
+    """What can still be told of a record: every field by itself, those that are broken text too."""
+    parts = _PARTS.decode(blob)
+    reason = parts.get("reason", parts.get("corrupt"))
+    return Unread(_text_in(parts["id"]), str(error) if reason is None else _show(_text_in(reason)))
+
+
+def _corrupt(parts: Mapping[str, msgspec.Raw], unread: Sequence[Unread]) -> tuple[Corrupt, ...]:
+    """What the script itself has set aside, and what turned out to be unreadable here."""
+    told = [_unread(blob, ValueError()) for blob in _BLOBS.decode(parts["corrupt"])]
+    return tuple([record.shown for record in (*told, *unread)])
+
+
+def _without(parts: Mapping[str, msgspec.Raw], *names: str) -> bytes:
+    return encode({name: part for name, part in parts.items() if name not in names})
+
+
+def _text_in(raw: msgspec.Raw) -> bytes:
+    """The bytes of a msgpack text, which need not be UTF-8."""
+    data = bytes(raw)
+    return data[_HEADERS.get(data[0], 1) :]
+
+
+def _show(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")

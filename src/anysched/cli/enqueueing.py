@@ -1,0 +1,116 @@
+"""``anysched enqueue``: work from a command line."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from datetime import datetime
+from typing import Any
+
+from anysched.cli.carrying import run_async
+from anysched.cli.failures import UsageError
+from anysched.cli.loading import shared_scheduler_of
+from anysched.errors import UnknownJob
+from anysched.job import BoundJob
+from anysched.options import EnqueueOptions
+from anysched.scheduler import Scheduler
+
+__all__ = ["bound_from_words", "enqueue", "instant_from_text"]
+
+
+def enqueue(arguments: Namespace) -> int:
+    """Carry out ``anysched enqueue``."""
+    arguments.backend = arguments.namespace = None
+    scheduler = shared_scheduler_of(arguments)
+    bound = bound_from_words(scheduler, arguments)
+    return run_async(_enqueue, scheduler, bound, arguments.wait, loop=arguments.loop)
+
+
+def bound_from_words(scheduler: Scheduler, arguments: Namespace) -> BoundJob[Any]:
+    """The call that a command line means, checked against the job's signature.
+
+    Raises:
+        UnknownJob: there is no such job.
+        InvalidArguments: an argument is not JSON, or does not fit.
+        UsageError: something else cannot be read.
+        InvalidOption: an option has a value that is not allowed.
+    """
+    job = scheduler.jobs.get(arguments.job)
+
+    if job is None:
+        raise UnknownJob(arguments.job, list(scheduler.jobs))
+
+    args, kwargs = job.types.arguments_from_json(arguments.values, _named(arguments.kw))
+    return job.options(**_options(arguments)).bind(*args, **kwargs)
+
+
+def instant_from_text(text: str) -> datetime:
+    """An aware datetime from ISO 8601.
+
+    Raises:
+        UsageError: it is something else, or names no offset.
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is not an instant: expected ISO 8601, such as 2030-01-01T08:00:00+01:00"
+        raise UsageError(message) from None
+
+    if instant.utcoffset() is None:
+        message = f"{text!r} names no offset: write {text}Z for UTC, or such as {text}+01:00"
+        raise UsageError(message)
+
+    return instant
+
+
+async def _enqueue(scheduler: Scheduler, bound: BoundJob[Any], wait: bool) -> int:
+    async with scheduler:
+        (run,) = await scheduler.enqueue(bound)
+
+        if not wait:
+            print(run.id)
+            return 0
+
+        # The id is for people here, so that standard output is nothing but the result.
+        print(f"anysched: enqueued {run.id}, waiting for it", file=sys.stderr)
+        await run.result()
+        info = await run.info()
+        print(info.result or "null")
+
+    return 0
+
+
+def _named(words: list[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+
+    for word in words:
+        name, equals, value = word.partition("=")
+
+        if not equals or not name.isidentifier() or name in named:
+            message = f"--kw {word!r}: expected NAME=JSON, each name once"
+            raise UsageError(message)
+
+        named[name] = value
+
+    return named
+
+
+def _options(arguments: Namespace) -> EnqueueOptions:
+    options = EnqueueOptions()
+
+    if arguments.delay is not None:
+        options["delay"] = arguments.delay
+
+    if arguments.at is not None:
+        options["at"] = instant_from_text(arguments.at)
+
+    if arguments.queue is not None:
+        options["queue"] = arguments.queue
+
+    if arguments.priority is not None:
+        options["priority"] = arguments.priority
+
+    if arguments.key is not None:
+        options["key"] = arguments.key
+
+    return options

@@ -1,0 +1,88 @@
+"""What goes wrong on a command line and is nobody's bug: each is shown as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anysched.errors import AnySchedError
+
+__all__ = [
+    "AppBroken",
+    "AppNotFound",
+    "BackendInProcess",
+    "CommandError",
+    "LoopNotInstalled",
+    "NotAScheduler",
+    "NothingToTalkTo",
+    "UnreadableFile",
+    "UsageError",
+]
+
+
+class CommandError(AnySchedError):
+    """A command could not do what was asked. The exit status is 1."""
+
+
+class UsageError(CommandError):
+    """What was asked makes no sense. The exit status is 2."""
+
+
+class AppNotFound(UsageError):
+    """There is no such module, or nothing of that name in it.
+
+    Args:
+        path: the import path as written.
+        reason: what is missing.
+        candidates: import paths that would do.
+    """
+
+    def __init__(self, path: str, reason: str, candidates: Sequence[str] = ()) -> None:
+        hint = f"; there is {', '.join(candidates)}" if candidates else ""
+        super().__init__(f"cannot find {path!r}: {reason}{hint}")
+
+
+class AppBroken(CommandError):
+    """The application's own code raised while it was loaded; the error is the cause."""
+
+    def __init__(self, path: str, doing: str, error: BaseException) -> None:
+        super().__init__(f"{doing} {path!r} failed: {type(error).__name__}: {error}")
+
+
+class NotAScheduler(UsageError):
+    """What an import path leads to is something else."""
+
+    def __init__(self, path: str, found: object) -> None:
+        super().__init__(
+            f"{path!r} is of type {type(found).__name__}: expected a Scheduler, or a function without arguments that makes one"
+        )
+
+
+class NothingToTalkTo(UsageError):
+    """A command was given neither an application nor a backend."""
+
+    def __init__(self) -> None:
+        super().__init__("say which system: module:attribute of a Scheduler, or --backend URL, or ANYSCHED_BACKEND")
+
+
+class BackendInProcess(CommandError):
+    """A command wants to look at, or give work to, another process's memory."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path or 'this scheduler'} keeps everything in its own process's memory, where no other process can reach it: "
+            "give it a backend, such as Scheduler('redis://localhost')"
+        )
+
+
+class LoopNotInstalled(CommandError):
+    """An event loop was asked for that is not installed."""
+
+    def __init__(self, loop: str) -> None:
+        super().__init__(f"{loop} is not installed: pip install 'anysched[{loop}]'")
+
+
+class UnreadableFile(CommandError):
+    """A file cannot be read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"cannot read {path!r}: {reason}")

@@ -1,0 +1,157 @@
+"""``anysched runs``: what was enqueued or fired."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from anysched.cli.enqueueing import instant_from_text
+from anysched.cli.failures import UsageError
+from anysched.cli.opening import with_open
+from anysched.cli.records import run_record
+from anysched.cli.showing import ago, moment, show_fields, show_json, show_table
+from anysched.run import RunInfo, RunStatus
+from anysched.scheduler import Scheduler
+
+__all__ = ["cancel_runs", "list_runs", "reschedule_run", "retry_runs", "show_run"]
+
+_MOST_LOOKED_AT = 10_000
+"""Runs that a search for one job goes through."""
+
+
+def list_runs(arguments: Namespace) -> int:
+    """Carry out ``anysched runs ls``."""
+
+    async def show(scheduler: Scheduler) -> None:
+        limit = arguments.limit if arguments.job is None else _MOST_LOOKED_AT
+        runs = await scheduler.runs(status=arguments.status, queue=arguments.queue, limit=limit)
+        runs = [run for run in runs if arguments.job in (None, run.job)][: arguments.limit]
+
+        if arguments.json:
+            show_json([run_record(run) for run in runs])
+        else:
+            columns = ("id", "job", "status", "queue", "try", "when", "entry", "remark")
+            show_table(columns, map(_row, runs), empty="no runs")
+
+    return with_open(arguments, show)
+
+
+def show_run(arguments: Namespace) -> int:
+    """Carry out ``anysched runs show``."""
+
+    async def show(scheduler: Scheduler) -> None:
+        info = await scheduler.run_info(arguments.id)
+
+        if arguments.json:
+            show_json(run_record(info))
+        else:
+            show_fields(_fields(info))
+
+    return with_open(arguments, show)
+
+
+def cancel_runs(arguments: Namespace) -> int:
+    """Carry out ``anysched runs cancel``."""
+    ids = _ids_of(arguments)
+
+    async def cancel(scheduler: Scheduler) -> None:
+        for run_id in ids:
+            await scheduler.cancel_run(run_id)
+
+    return with_open(arguments, cancel)
+
+
+def retry_runs(arguments: Namespace) -> int:
+    """Carry out ``anysched runs retry``."""
+    ids = _ids_of(arguments)
+
+    if bool(ids) == arguments.all_failed:
+        raise UsageError("say which: the ids of runs, or --all-failed")
+
+    if not arguments.all_failed and (arguments.job or arguments.queue):
+        raise UsageError("--job and --queue go with --all-failed")
+
+    async def retry(scheduler: Scheduler) -> None:
+        for run_id in ids:
+            await scheduler.retry_run(run_id)
+
+        if arguments.all_failed:
+            count = await scheduler.retry_failed(job=arguments.job, queue=arguments.queue)
+            print(f"{count} runs are ready again")
+
+    return with_open(arguments, retry)
+
+
+def reschedule_run(arguments: Namespace) -> int:
+    """Carry out ``anysched runs reschedule``."""
+    at = instant_from_text(arguments.at) if arguments.at is not None else None
+    return with_open(
+        arguments, lambda scheduler: scheduler.reschedule_run(arguments.id, at=at, delay=arguments.delay)
+    )
+
+
+def _ids_of(arguments: Namespace) -> list[str]:
+    """The ids, the first of which may have been taken for an application's import path."""
+    ids: list[str] = list(arguments.ids)
+
+    if arguments.target is not None and (arguments.backend is not None or ":" not in arguments.target):
+        ids.insert(0, arguments.target)
+        arguments.target = None
+
+    return ids
+
+
+def _row(run: RunInfo) -> tuple[object, ...]:
+    return (run.id, run.job, run.status, run.queue, run.attempt or "", _when(run), run.entry_id, _remark(run))
+
+
+def _when(run: RunInfo) -> str:
+    if run.status in (RunStatus.SCHEDULED, RunStatus.RETRYING) and run.due_at is not None:
+        return f"due {ago(run.due_at)}"
+
+    if run.status is RunStatus.RUNNING and run.started_at is not None:
+        return f"began {ago(run.started_at)}"
+
+    if run.finished_at is not None:
+        return f"ended {ago(run.finished_at)}"
+
+    return f"enqueued {ago(run.enqueued_at)}"
+
+
+def _remark(run: RunInfo) -> str:
+    if run.status is RunStatus.RUNNING and run.progress is not None:
+        return f"{run.progress:.0%} {run.progress_message}"
+
+    if run.unclaimed:
+        return run.unclaimed
+
+    return str(run.error)[:80] if run.error is not None and run.status is not RunStatus.SUCCEEDED else ""
+
+
+def _fields(run: RunInfo) -> list[tuple[str, Any]]:
+    record = run_record(run)
+    attempts = [
+        f"{attempt.number}  {attempt.started_at.isoformat()}  {attempt.error or 'no error'}" for attempt in run.attempts
+    ]
+    traceback = run.error.traceback if run.error is not None and run.status is not RunStatus.SUCCEEDED else ""
+    return [
+        *((name, record[name]) for name in ("id", "job", "status", "queue", "priority", "arguments", "key")),
+        ("entry", run.entry_id),
+        ("fire time", moment(run.scheduled_for)),
+        ("enqueued", moment(run.enqueued_at)),
+        ("due", moment(run.due_at)),
+        ("expires", moment(run.expires_at)),
+        ("deadline", moment(run.deadline)),
+        ("began", moment(run.started_at)),
+        ("ended", moment(run.finished_at)),
+        ("took", run.duration),
+        ("progress", f"{run.progress:.0%} {run.progress_message}" if run.progress is not None else None),
+        ("result", run.result),
+        ("metadata", record["metadata"]),
+        ("node", run.node),
+        ("crashes", run.crashes or None),
+        ("cancelling", "asked to stop" if run.cancel_requested else None),
+        ("unclaimed", run.unclaimed),
+        ("attempts", "\n".join(attempts)),
+        ("traceback", traceback),
+    ]
