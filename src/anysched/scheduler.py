@@ -360,7 +360,7 @@ class Scheduler(Registry, Managing):
             if not isinstance(bound, BoundJob):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's mistake
                 raise InvalidOption("run", bound, "job.bind(...)")
 
-        runs = new_runs(bounds, max_payload=self.config.max_payload)
+        runs = new_runs(bounds, config=self.config)
         handles: list[Run[Any]] = []
 
         for start in range(0, len(runs), _BULK):

@@ -75,8 +75,9 @@ async def test_an_idle_worker_picks_up_at_once(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(90)
 async def test_an_idle_node_sends_at_most_a_command_a_second(anysched_redis_server: RedisServer, redis_url: str) -> None:
-    """Ten seconds of an idle node with a schedule that is far away."""
+    """Twenty seconds of an idle node with a schedule that is far away."""
     scheduler = Scheduler(redis_url)
 
     @scheduler.cron("0 0 1 1 *")
@@ -86,14 +87,14 @@ async def test_an_idle_node_sends_at_most_a_command_a_second(anysched_redis_serv
     def commands() -> int:
         """What clients have sent. Commands inside scripts are counted under their own names."""
         stats: dict[str, Any] = anysched_redis_server.info("commandstats")
-        sent = ("evalsha", "eval", "ping", "time", "script", "subscribe")
+        sent = ("evalsha", "eval", "ping", "script", "subscribe")
         calls = [str(stats.get(f"cmdstat_{name}", "calls=0")) for name in sent]
         return sum(int(text.split(",")[0].removeprefix("calls=")) for text in calls)
 
     async with scheduler.running():
-        await anyio.sleep(2)
+        await anyio.sleep(1)
         before = commands()
-        await anyio.sleep(10)
+        await anyio.sleep(20)
         sent = commands() - before
 
-    assert sent <= 10, f"{sent} commands in ten seconds"
+    assert sent <= 20, f"{sent} commands in twenty seconds"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from anysched.cli.failures import LoopNotInstalled, UsageError
 from anysched.errors import AnySchedError
@@ -91,7 +91,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
 
-    members: tuple[BaseException, ...] = error.exceptions
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
     return [leaf for member in members for leaf in _leaves(member)]
 
 

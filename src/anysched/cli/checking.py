@@ -158,10 +158,13 @@ async def _look_at_backend(scheduler: Scheduler, *, with_jobs: bool) -> list[Ver
 
 def _look_at_server(report: ServerReport, here_ms: int) -> Iterator[Verdict]:
     yield Verdict("connection", "OK", f"{report.address} answers")
-    yield Verdict("server", "OK", f"{report.product} {report.version}")
+    facts = dict(report.facts)
+    policy = facts.pop("eviction policy", "")
+    said = ", ".join(f"{name} {value}" for name, value in facts.items() if "clock" not in name)
+    yield Verdict("server", "OK", f"{report.product} {report.version}; {said}")
 
-    for name, value in report.facts.items():
-        yield Verdict(name.replace("_", " "), "OK", value)
+    if policy:
+        yield Verdict("eviction", "OK" if policy == "noeviction" else "WARN", policy)
 
     for warning in report.warnings:
         yield Verdict("server", "WARN", warning)
@@ -169,9 +172,13 @@ def _look_at_server(report: ServerReport, here_ms: int) -> Iterator[Verdict]:
     slow = report.round_trip_ms > _SLOW_MS
     yield Verdict("round trip", "WARN" if slow else "OK", f"{report.round_trip_ms:.2f} ms")
     askew = report.time_ms - here_ms
-    shown = f"the server's is {format_duration(timedelta(milliseconds=abs(askew)))} {'ahead' if askew > 0 else 'behind'}"
+    shown = (
+        f"the server's is {format_duration(timedelta(milliseconds=abs(askew)))} {'ahead' if askew > 0 else 'behind'}"
+    )
     ours = "; the server's is what counts"
-    yield Verdict("clocks", "WARN" if abs(askew) > _ASKEW_MS else "OK", shown + (ours if abs(askew) > _ASKEW_MS else ""))
+    yield Verdict(
+        "clocks", "WARN" if abs(askew) > _ASKEW_MS else "OK", shown + (ours if abs(askew) > _ASKEW_MS else "")
+    )
 
 
 async def _look_at_data(scheduler: Scheduler, *, with_jobs: bool) -> list[Verdict]:
@@ -184,8 +191,9 @@ async def _look_at_data(scheduler: Scheduler, *, with_jobs: bool) -> list[Verdic
         Verdict("stored", "OK", f"{totals.entries} entries, {totals.failed_kept} failed runs kept"),
     ]
 
-    for job in totals.unknown_jobs:
-        found.append(Verdict("orphans", "WARN", f"runs of job {job!r} wait, and no live node knows it"))
+    found += [
+        Verdict("orphans", "WARN", f"runs of {job!r} wait for a node that knows it") for job in totals.unknown_jobs
+    ]
 
     if with_jobs:
         strange = sorted({entry.job for entry in entries if entry.job not in scheduler.jobs and not entry.declared})

@@ -47,10 +47,11 @@ async def _show(view: View, loop: str) -> int:
     chronicle = Chronicle()
     story = Story(chronicle)
     status = 0
+    signals: list[int] = []
 
     async with create_task_group() as group:
         with CancelScope() as scope:
-            status_of = await group.start(_until_signal, scope)
+            await group.start(_until_signal, scope, signals)
 
             with view.opened(loop):
                 findings = await _tell(story, view)
@@ -59,10 +60,12 @@ async def _show(view: View, loop: str) -> int:
 
         group.cancel_scope.cancel(reason="the story has been told")
 
-    return status_of[0] if status_of else status
+    return _SIGNALLED + signals[0] if signals else status
 
 
 async def _tell(story: Story, view: View) -> list[Finding]:
+    findings: list[Finding] = []
+
     async with story.scheduler.running(), create_task_group() as showing:
         story.chronicle.began = current_time()
         showing.start_soon(_refresh, story, view)
@@ -84,14 +87,14 @@ async def _look(story: Story, view: View) -> None:
         view.show(await story.scene())
 
 
-async def _until_signal(scope: CancelScope, *, task_status: TaskStatus[list[int]] = TASK_STATUS_IGNORED) -> None:
-    status: list[int] = []
-
+async def _until_signal(
+    scope: CancelScope, signals: list[int], *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
+) -> None:
     with open_signal_receiver(SIGINT, SIGTERM) as received:
-        task_status.started(status)
+        task_status.started()
 
         async for signal in received:
-            status.append(_SIGNALLED + signal)
+            signals.append(signal)
             scope.cancel(reason=signal.name)
 
 

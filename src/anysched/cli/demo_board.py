@@ -95,12 +95,16 @@ class Board:
         row.add_column(ratio=1)
         row.add_column(no_wrap=True, justify="right")
         bar = ProgressBar(total=LENGTH, completed=min(scene.elapsed, LENGTH), complete_style="cyan")
-        row.add_row(Text.assemble((" anysched ", "bold reverse cyan"), f" in memory, on {self._loop} "), bar, _seconds(scene))
+        row.add_row(
+            Text.assemble((" anysched ", "bold reverse cyan"), f" in memory, on {self._loop} "), bar, _seconds(scene)
+        )
         return row
 
 
 def _framed(content: RenderableType, title: str) -> Panel:
-    return Panel(content, title=f"[bold]{title}[/]", title_align="left", box=ROUNDED, border_style="bright_black", padding=(0, 1))
+    return Panel(
+        content, title=f"[bold]{title}[/]", title_align="left", box=ROUNDED, border_style="bright_black", padding=(0, 1)
+    )
 
 
 def _seconds(scene: Scene) -> str:

@@ -135,57 +135,72 @@ async def _enqueue(jobs: dict[str, Any], job: str, *args: Any) -> Run[Any]:
 
 def _declare(scheduler: Scheduler) -> None:
     no_retries = RetryPolicy(max_retries=0)
+    scheduler.cron("*/3 * * * * *", name="heartbeat")(heartbeat)
+    scheduler.every("4s", name="sync-inbox")(sync_inbox)
+    scheduler.job(name="call-api", retry=RetryPolicy(initial="1s"))(call_api)
+    scheduler.job(name="slow-report", timeout="2s", retry=no_retries)(slow_report)
+    scheduler.job(name="render-video")(render_video)
+    scheduler.job(name="endless-import", retry=no_retries)(endless_import)
+    scheduler.job(name="send-invoice")(send_invoice)
+    scheduler.job(name="thumbnail", max_concurrent=2)(thumbnail)
 
-    @scheduler.cron("*/3 * * * * *", name="heartbeat")
-    async def heartbeat() -> None:
-        await sleep(0.3)
 
-    @scheduler.every("4s", name="sync-inbox")
-    def sync_inbox() -> int:
-        # A plain function: it is called in a thread, where sleeping holds nobody up.
-        time.sleep(1.0)
-        return 17
+async def heartbeat() -> None:
+    """Takes a moment."""
+    await sleep(0.3)
 
-    @scheduler.job(name="call-api", retry=RetryPolicy(initial="1s"))
-    async def call_api() -> str:
-        await sleep(0.4)
 
-        if current_run().attempt < 3:
-            message = "503 Service Unavailable"
-            raise ConnectionError(message)
+def sync_inbox() -> int:
+    """A plain function: it is called in a thread, where sleeping holds nobody up."""
+    time.sleep(1.0)
+    return 17
 
-        return "200 OK"
 
-    @scheduler.job(name="slow-report", timeout="2s", retry=no_retries)
-    async def slow_report() -> None:
-        await sleep(60)
+async def call_api() -> str:
+    """Fails twice."""
+    await sleep(0.4)
 
-    @scheduler.job(name="render-video")
-    async def render_video(name: str) -> str:
-        for percent in range(0, 101, 4):
-            await current_run().set_progress(percent / 100, f"{name}, frame {percent * 24}")
-            await sleep(0.32)
+    if current_run().attempt < 3:
+        message = "503 Service Unavailable"
+        raise ConnectionError(message)
 
-        return f"{name}.webm"
+    return "200 OK"
 
-    @scheduler.job(name="endless-import", retry=no_retries)
-    async def endless_import() -> None:
-        rows = 0
 
-        while True:
-            rows += 137
-            await current_run().set_progress(0.5, f"{rows} rows")
-            await sleep(0.25)
+async def slow_report() -> None:
+    """Takes longer than its time limit."""
+    await sleep(60)
 
-    @scheduler.job(name="send-invoice")
-    async def send_invoice(to: str) -> str:
-        await sleep(0.5)
-        return f"sent to {to}"
 
-    @scheduler.job(name="thumbnail", max_concurrent=2)
-    async def thumbnail(name: str) -> str:
-        await sleep(0.8)
-        return name
+async def render_video(name: str) -> str:
+    """Reports its progress."""
+    for percent in range(0, 101, 4):
+        await current_run().set_progress(percent / 100, f"{name}, frame {percent * 24}")
+        await sleep(0.32)
+
+    return f"{name}.webm"
+
+
+async def endless_import() -> None:
+    """Goes on until it is cancelled."""
+    rows = 0
+
+    while True:
+        rows += 137
+        await current_run().set_progress(0.5, f"{rows} rows")
+        await sleep(0.25)
+
+
+async def send_invoice(to: str) -> str:
+    """Is due later."""
+    await sleep(0.5)
+    return f"sent to {to}"
+
+
+async def thumbnail(name: str) -> str:
+    """Of these, only two run at once."""
+    await sleep(0.8)
+    return name
 
 
 # --- how it came out -----------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ __all__ = [
     "AppNotFound",
     "BackendInProcess",
     "CommandError",
+    "CommandExited",
+    "InvalidCrontab",
     "LoopNotInstalled",
     "NotAScheduler",
     "NothingToTalkTo",
@@ -53,7 +55,8 @@ class NotAScheduler(UsageError):
 
     def __init__(self, path: str, found: object) -> None:
         super().__init__(
-            f"{path!r} is of type {type(found).__name__}: expected a Scheduler, or a function without arguments that makes one"
+            f"{path!r} is of type {type(found).__name__}: "
+            "expected a Scheduler, or a function without arguments that makes one"
         )
 
 
@@ -69,8 +72,8 @@ class BackendInProcess(CommandError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path or 'this scheduler'} keeps everything in its own process's memory, where no other process can reach it: "
-            "give it a backend, such as Scheduler('redis://localhost')"
+            f"{path or 'this scheduler'} keeps everything in its own process's memory, "
+            "where no other process can reach it: give it a backend, such as Scheduler('redis://localhost')"
         )
 
 
@@ -86,3 +89,26 @@ class UnreadableFile(CommandError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"cannot read {path!r}: {reason}")
+
+
+class InvalidCrontab(CommandError):
+    """Lines of a crontab cannot be read.
+
+    Args:
+        problems: the number of each such line, and what is wrong with it.
+    """
+
+    def __init__(self, problems: Sequence[tuple[int, str]]) -> None:
+        shown = "; ".join(f"line {number}: {reason}" for number, reason in problems[:5])
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        super().__init__(f"the crontab is malformed, and nothing was started: {shown}{more}")
+        self.problems = tuple(problems)
+
+
+class CommandExited(CommandError):
+    """A crontab's command ended with another status than 0."""
+
+    def __init__(self, status: int) -> None:
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        super().__init__(f"the command {how}")
+        self.status = status

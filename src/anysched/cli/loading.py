@@ -64,7 +64,9 @@ def scheduler_of(arguments: Namespace) -> Scheduler:
     """
     if arguments.target is not None:
         if arguments.backend is not None or arguments.namespace is not None:
-            message = f"{arguments.target!r} has a backend and a namespace of its own: leave out --backend and --namespace"
+            message = (
+                f"{arguments.target!r} has a backend and a namespace of its own: leave out --backend and --namespace"
+            )
             raise UsageError(message)
 
         return load_scheduler(arguments.target)

@@ -91,7 +91,7 @@ def queue_record(queue: QueueRecord) -> dict[str, Any]:
 
 def node_record(node: NodeRecord) -> dict[str, Any]:
     """A node, with :data:`NODE_FIELDS`."""
-    facts = _decoded(node.facts) if node.facts else {}
+    facts: Any = _decoded(node.facts)
     known = cast("dict[str, Any]", facts) if isinstance(facts, dict) else {}
     special = {name: known.get(name) for name in ("host", "pid", "capacity")}
     return _picked(node, NODE_FIELDS, special | {"lease_expires_at": from_ms(node.expires_ms).isoformat()})

@@ -66,6 +66,7 @@ class Supervisor:
         # In a session of its own, or Ctrl-C in a terminal would reach it twice: directly, and passed on by us.
         child = await open_process(self.command, stdin=None, stdout=None, stderr=None, start_new_session=True)
         self._child = child
+        status = 0
 
         async with create_task_group() as life:
             life.start_soon(self._end_when_changed, child)

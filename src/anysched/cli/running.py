@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
         scheduler.executor = attrs.evolve(scheduler.executor, max_concurrent=arguments.concurrency)
 
     attach(scheduler)
-    queues = [] if arguments.only_schedules else arguments.queues
+    queues: list[str] | None = [] if arguments.only_schedules else arguments.queues
 
     for queue in queues or ():
         check_name("queue", queue)
@@ -100,7 +100,9 @@ def _scheduler_of(arguments: Namespace) -> Scheduler:
         raise UsageError("say what to run: module:attribute of a Scheduler, or --crontab FILE")
 
     if arguments.crontab is None and arguments.target is None:
-        raise UsageError("--backend alone has no jobs to run: give the module:attribute of a Scheduler, or --crontab FILE")
+        raise UsageError(
+            "--backend alone has no jobs to run: give the module:attribute of a Scheduler, or --crontab FILE"
+        )
 
     if without_any and environment().backend is None:
         # The lines of a crontab need no server, as long as one machine is enough.

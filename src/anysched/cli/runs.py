@@ -85,9 +85,7 @@ def retry_runs(arguments: Namespace) -> int:
 def reschedule_run(arguments: Namespace) -> int:
     """Carry out ``anysched runs reschedule``."""
     at = instant_from_text(arguments.at) if arguments.at is not None else None
-    return with_open(
-        arguments, lambda scheduler: scheduler.reschedule_run(arguments.id, at=at, delay=arguments.delay)
-    )
+    return with_open(arguments, lambda scheduler: scheduler.reschedule_run(arguments.id, at=at, delay=arguments.delay))
 
 
 def _ids_of(arguments: Namespace) -> list[str]:

@@ -87,11 +87,7 @@ def ago(instant: datetime) -> str:
     distance = instant - now()
     length = abs(distance)
 
-    if length >= 2 * _DAY:
-        shown = f"{length // _DAY} days"
-    else:
-        shown = format_duration(_SECOND * (length // _SECOND))
-
+    shown = f"{length // _DAY} days" if length >= 2 * _DAY else format_duration(_SECOND * (length // _SECOND))
     return f"in {shown}" if distance > timedelta(0) else f"{shown} ago"
 
 

@@ -156,8 +156,12 @@ no sense; 130 or 143 when SIGINT or SIGTERM made it stop now"""
 def _add_run(commands: _Commands) -> None:
     parser = _command(commands, "run", "fire entries and execute jobs", "anysched.cli.running:run", epilog=_RUN_EPILOG)
     _add_system(parser)
-    parser.add_argument("--queue", action="append", metavar="NAME", dest="queues", help="execute only this queue's runs")
-    parser.add_argument("--concurrency", type=_number_from(1), metavar="N", help="runs at once (default: the executor's)")
+    parser.add_argument(
+        "--queue", action="append", metavar="NAME", dest="queues", help="execute only this queue's runs"
+    )
+    parser.add_argument(
+        "--concurrency", type=_number_from(1), metavar="N", help="runs at once (default: the executor's)"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-schedules", action="store_true", help="fire no entries, only execute")
     which.add_argument("--only-schedules", action="store_true", help="execute nothing, only fire entries")

@@ -37,6 +37,9 @@ _MARGIN = 0.1
 _RENEWALS_PER_LEASE = 3
 """So that two renewals in a row may be lost. BullMQ renews at half, most others at a third."""
 
+_UNREACHED = "the backend could not be reached for as long as the lease lasts"
+_BLOCKED = "the event loop was blocked, or the machine slept, for longer than the lease"
+
 
 @define(eq=False, kw_only=True)
 class Leasing:
@@ -120,7 +123,7 @@ class Leasing:
         started = current_time()
 
         if self.trusted and started >= self.trusted_until:
-            self._distrust("the event loop was blocked, or the machine slept, for longer than the lease")
+            self._distrust(_UNREACHED if self.outage.lost else _BLOCKED)
 
         left = self.trusted_until - started if self.trusted else self.ttl
         renewed: Renewed | None = None
@@ -137,7 +140,7 @@ class Leasing:
             if not renewed.lost:
                 self._trust_again(started)
         elif self.trusted and current_time() >= self.trusted_until:
-            self._distrust("the backend could not be reached for as long as the lease lasts")
+            self._distrust(_UNREACHED)
 
         return renewed
 

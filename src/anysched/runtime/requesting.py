@@ -9,6 +9,7 @@ from typing import Any
 from anysched.attempt_errors import decode_attempt
 from anysched.backends import Corrupt, EntryRecord, NewRun, RunRecord
 from anysched.clock import from_ms, now_ms
+from anysched.config import SchedulerConfig
 from anysched.entry import Entry, EntryRun, EntrySpec
 from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
 from anysched.identifiers import fire_run_id, make_run_id
@@ -16,24 +17,23 @@ from anysched.job import BoundJob
 from anysched.options import decode_options
 from anysched.run import Attempt, RunInfo, RunStatus
 
-__all__ = ["entry_of", "entry_run", "new_run", "new_runs", "run_info"]
+__all__ = ["entry_of", "entry_run", "new_runs", "run_info"]
 
 _UNCLAIMED = {"unknown": "no live node knows its job", "limit": "its job is at max_concurrent"}
 
 
-def new_runs(bounds: Sequence[BoundJob[Any]], *, max_payload: int) -> list[NewRun]:
+def new_runs(bounds: Sequence[BoundJob[Any]], *, config: SchedulerConfig) -> list[NewRun]:
     """What is to be stored for these calls, each with an id.
 
     Raises:
         PayloadTooLarge: the arguments of one of them are.
     """
     at_ms = now_ms()
-    return [new_run(bound, bound.settings.run_id or make_run_id(at_ms), max_payload=max_payload) for bound in bounds]
+    return [_new_run(bound, bound.settings.run_id or make_run_id(at_ms), config) for bound in bounds]
 
 
-def new_run(bound: BoundJob[Any], run_id: str, *, max_payload: int) -> NewRun:
-    """What is to be stored for one call."""
-    payload, settings = bound.payload, bound.settings
+def _new_run(bound: BoundJob[Any], run_id: str, config: SchedulerConfig) -> NewRun:
+    payload, settings, max_payload = bound.payload, bound.settings, config.max_payload
 
     # A character takes four bytes at most: what is far from the limit need not be measured.
     if len(payload) * 4 > max_payload and bound.size > max_payload:
@@ -52,6 +52,7 @@ def new_run(bound: BoundJob[Any], run_id: str, *, max_payload: int) -> NewRun:
         deadline_ms=settings.deadline_ms,
         deadline_after_ms=settings.deadline_after_ms,
         key=bound.key,
+        ttl_ms=decode_options(settings.options).kept_for(bound.job.result_ttl, config.result_ttl),
         options=settings.options,
     )
 

@@ -129,7 +129,7 @@ class RedisBackend:
 
         return make_report(
             info,
-            address=str(self._server) if isinstance(self._server, Address) else f"a {type(self._server).__name__} client",
+            address=str(self._server) if isinstance(self._server, Address) else "that of your client",
             time_ms=time_ms,
             our_time_ms=clock_in_force.get().microseconds() // 1000 - round(round_trip_ms / 2),
             round_trip_ms=round_trip_ms,
@@ -345,7 +345,7 @@ class RedisBackend:
 
     async def totals(self) -> Totals:
         """Counts over the whole namespace."""
-        return wire.decode_totals(await self._call("totals"))
+        return wire.decode_totals(*await self._call("totals"))
 
 
 async def _greet(link: Link) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "CLOSE_LIMIT",
     "GRACE",
     "LOST",
+    "QUIET",
     "SILENT",
     "TIME_LIMIT",
     "Argument",
@@ -57,6 +58,13 @@ GRACE = 0.1  # seconds more, in which an event loop that was blocked can read th
 
 LOST = "Redis cannot be reached: the connection was lost"
 _CLOSED = "Redis cannot be reached: our connection has been closed"
+QUIET = 3.0
+"""So many time limits may pass on a subscription without a word before a sign of life is asked for.
+
+A hint lost on a dead connection is made up for by those who look again by themselves; asking more often would be most
+of what an idle node sends.
+"""
+
 SILENT = "Redis cannot be reached: it has not answered within the time limit"
 
 Argument = bytes | str | int
@@ -174,7 +182,7 @@ class ClientLink:
     """Set when there is a connection after that, or a failure."""
     _failure: BackendError = field(factory=lambda: BackendUnavailable(LOST), init=False)
 
-    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128 - _keep calls it
         """See :meth:`Link.run`."""
         self._running = True
 
@@ -191,7 +199,7 @@ class ClientLink:
             self._running = False
             self._forget()
             self._decide(BackendUnavailable(_CLOSED))
-            await self._client.close()
+            await self._client.close()  # noqa: ASYNC102 - it shields itself, with a limit
 
     async def _keep(self, connected: Callable[[], None]) -> BackendError | None:
         """Connect, and hold the connection until it is lost; or tell why there is none."""
@@ -207,12 +215,11 @@ class ClientLink:
         try:
             await self._client.hold(ready)
         except self._client.failures as error:
-            await checkpoint()  # a library may have put this in the place of our cancellation
+            # A library may have put this in the place of our cancellation, which then comes first.
+            await checkpoint()  # noqa: ASYNC120 - that is why
 
             if not is_connected:
-                failure = explain(error)
-                failure.__cause__ = error
-                return failure
+                return _explained(error)
 
         self._forget()
         return None
@@ -228,7 +235,7 @@ class ClientLink:
         """See :meth:`Link.command`."""
         return _flat(await self._exchange(words))
 
-    async def listen(
+    async def listen(  # noqa: ASYNC128 - the client calls started()
         self,
         channels: Sequence[str],
         deliver: Callable[[bytes], None],
@@ -239,8 +246,9 @@ class ClientLink:
         try:
             await self._client.hear(channels, deliver, task_status.started)
         except self._client.failures as error:
-            await checkpoint()
-            raise explain(error) from error
+            await checkpoint()  # noqa: ASYNC120 - as above: a cancellation comes first
+            failure = _explained(error)
+            raise failure from failure.__cause__
 
         raise BackendUnavailable(LOST)
 
@@ -281,6 +289,16 @@ class ClientLink:
         self._failure = failure
         self._decided.set()
         self._wanted, self._decided = Event(), Event()
+
+
+def _explained(error: Exception) -> BackendError:
+    """Our error, which keeps the library's as its cause."""
+    failure = explain(error)
+
+    if failure is not error:
+        failure.__cause__ = error
+
+    return failure
 
 
 def library_of(client: object) -> Library:

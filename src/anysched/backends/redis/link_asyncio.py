@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, cast
 
 from anyio import move_on_after
+from anyio.lowlevel import checkpoint
 from attrs import Factory, define
 from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import Connection
@@ -25,7 +26,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from anysched.backends.redis.addresses import Address
 from anysched.backends.redis.failures import is_demoted
-from anysched.backends.redis.link import CLIENT_NAME, CLOSE_LIMIT, GRACE, LOST, SILENT, Argument, Client, NoScript, Wire
+from anysched.backends.redis.link import (
+    CLIENT_NAME,
+    CLOSE_LIMIT,
+    GRACE,
+    LOST,
+    QUIET,
+    SILENT,
+    Argument,
+    Client,
+    NoScript,
+    Wire,
+)
 from anysched.errors import BackendUnavailable
 
 __all__ = ["AsyncioClient", "open_client"]
@@ -142,7 +154,7 @@ class AsyncioClient:
     async def close(self) -> None:
         """See :meth:`.Client.close`."""
         if not self.is_ours:
-            return
+            return await checkpoint()
 
         pool = self.redis.connection_pool
         watchers = getattr(pool, "sentinel_manager", None)
@@ -153,9 +165,9 @@ class AsyncioClient:
 
     async def _next_message(self, connection: Any) -> list[Any]:
         """The next message; out of silence, a sign of life is asked for."""
-        for _ in range(2):
+        for limit in (QUIET * self.time_limit, self.time_limit):
             options = {"disable_decoding": True, "push_request": True, "disconnect_on_error": False}
-            message = await connection.read_response(timeout=self.time_limit, **options)
+            message = await connection.read_response(timeout=limit, **options)
 
             if message is not None:
                 return cast("list[Any]", message) if isinstance(message, list) else [message]
@@ -186,7 +198,7 @@ class AsyncioClient:
                 try:
                     await connection.disconnect()
                 finally:
-                    await pool.release(connection)
+                    await pool.release(connection)  # noqa: ASYNC102 - it is inside the scope above
 
 
 @define(eq=False)
@@ -224,7 +236,8 @@ class _AsyncioWire:
             raise NoScript from error
         except (BackendUnavailable, ResponseError) as error:
             if isinstance(error, BackendUnavailable) or is_demoted(error):
-                await connection.disconnect(nowait=True)  # out of step, or of no more use
+                # Out of step, or of no more use. This does not wait.
+                await connection.disconnect(nowait=True)  # noqa: ASYNC120 - nor can it be cancelled
 
             raise
         finally:
@@ -237,7 +250,7 @@ class _AsyncioWire:
         lost: BaseException = BackendUnavailable(LOST)
 
         try:
-            while True:
+            while True:  # noqa: ASYNC913 - several replies may have come at once
                 try:
                     answer, error = await read(disable_decoding=True, disconnect_on_error=False), None
                 except ResponseError as refusal:

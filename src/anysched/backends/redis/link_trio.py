@@ -24,7 +24,7 @@ from coredis.exceptions import NoScriptError, PrimaryNotFoundError, RedisError
 
 from anysched.backends.redis.addresses import TLS, Address
 from anysched.backends.redis.failures import is_demoted
-from anysched.backends.redis.link import CLIENT_NAME, GRACE, SILENT, Argument, Client, NoScript, Wire
+from anysched.backends.redis.link import CLIENT_NAME, GRACE, QUIET, SILENT, Argument, Client, NoScript, Wire
 from anysched.errors import BackendUnavailable
 
 __all__ = ["TrioClient", "open_client"]
@@ -64,6 +64,7 @@ def _made_as_by(client: Any) -> Make:
     pool = client.connection_pool
 
     async def make() -> Any:
+        await checkpoint()
         options = {**pool.connection_kwargs, "decode_responses": False, "noreply": False}
 
         if hasattr(pool, "sentinel_manager"):
@@ -77,6 +78,7 @@ def _made_as_by(client: Any) -> Make:
 
 def _made_on(place: UnixDomainSocketLocation, options: Mapping[str, Any]) -> Make:
     async def make() -> Any:
+        await checkpoint()
         return UnixDomainSocketConnection(place, **options)
 
     return make
@@ -92,6 +94,7 @@ def _made_by_sentinel(address: Address, options: Mapping[str, Any]) -> Make:
     service = address.service or ""
 
     async def make() -> Any:
+        await checkpoint()
         failure: Exception | None = None
 
         for place in places:
@@ -173,6 +176,7 @@ class _Steady:
     _address: str | None = field(default=None, init=False)
 
     async def __call__(self) -> Any:
+        await checkpoint()
         address, self._address = self._address, None  # kept only if connecting to it works
         tls: dict[str, Any] = {}
 
@@ -253,10 +257,12 @@ class TrioClient:
 
     async def _hear_until_silence(self, connection: Any, take: Callable[[list[Any]], None]) -> None:
         async with aclosing(connection.push_messages) as messages:
-            with move_on_after(self.time_limit) as silence:
+            limit = QUIET * self.time_limit
+
+            with move_on_after(limit) as silence:
                 async for message in messages:
                     take(message)
-                    silence.deadline = current_time() + self.time_limit
+                    silence.deadline = current_time() + limit
 
 
 @frozen

@@ -22,8 +22,10 @@ def parse_info(reply: bytes) -> Info:
 
 
 def check_version(info: Info) -> None:
-    """Raises:
-    ServerTooOld: it is.
+    """Refuse a server that lacks what the scripts need.
+
+    Raises:
+        ServerTooOld: it does.
     """
     version = info.get("redis_version", "0")
 
@@ -50,13 +52,13 @@ def make_report(info: Info, *, address: str, time_ms: int, our_time_ms: int, rou
         warnings.append(f"maxmemory-policy is {policy}: under pressure runs would be lost; set it to noeviction")
 
     if info.get("aof_enabled") != "1":
-        warnings.append("append-only file is off: a crash of the server loses what was accepted since its last snapshot")
+        warnings.append("appendonly is off: a crash of the server loses all since its last snapshot")
 
     if info.get("role", "master") != "master":
         warnings.append("this server is a replica: it does not take writes")
 
     if abs(skew_ms) > _SKEW_MS + round_trip_ms:
-        warnings.append(f"the server's clock is {skew_ms / 1000:+.1f} s off this machine's: schedules go by the server's")
+        warnings.append(f"the server's clock is {skew_ms / 1000:+.1f} s off ours; schedules go by the server's")
 
     if info.get("rdb_last_bgsave_status", "ok") != "ok" or info.get("aof_last_write_status", "ok") != "ok":
         warnings.append("the server's last attempt to write to its disk failed: it may refuse writes")

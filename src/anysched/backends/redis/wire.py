@@ -92,7 +92,8 @@ _HEADERS = {0xD9: 2, 0xDA: 3, 0xDB: 5}
 _RENEWED = Decoder(Renewed)
 _NODE = Decoder(NodeRecord)
 _QUEUES = Decoder(list[QueueRecord])
-_TOTALS = Decoder(dict[str, Any])
+_TOTALS = Decoder(Totals)
+_UNKNOWN = Decoder(list[tuple[str, int]])
 
 
 # --- in ------------------------------------------------------------------------------------------------------
@@ -199,15 +200,14 @@ def decode_queues(reply: bytes) -> list[QueueRecord]:
     return _QUEUES.decode(reply)
 
 
-def decode_totals(reply: bytes) -> Totals:
-    """Counts. Lua cannot tell an empty object from an empty array, so one of them travels as pairs."""
-    counts = _TOTALS.decode(reply)
-    unknown: dict[str, int] = {}
+def decode_totals(counts: bytes, unknown: bytes) -> Totals:
+    """Counts. Lua cannot tell an empty object from an empty array, so the unknown jobs come as pairs."""
+    since: dict[str, int] = {}
 
-    for job, since_ms in counts["unknown_jobs"]:
-        unknown[job] = min(since_ms, unknown.get(job, since_ms))
+    for job, since_ms in _UNKNOWN.decode(unknown):
+        since[job] = min(since_ms, since.get(job, since_ms))
 
-    return Totals(**counts | {"unknown_jobs": unknown})
+    return msgspec.structs.replace(_TOTALS.decode(counts), unknown_jobs=since)
 
 
 def decode_hints(message: bytes) -> list[Hint]:

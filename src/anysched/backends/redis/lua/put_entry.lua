@@ -10,7 +10,7 @@
 -- include: rules
 -- include: memos
 
-if recall(ARGV[3]) then
+if recall('put:' .. ARGV[3]) then
   return 1
 end
 
@@ -25,5 +25,5 @@ else
   return 0
 end
 
-memorise(ARGV[3], '1')
+memorise('put:' .. ARGV[3], '1')
 return 1

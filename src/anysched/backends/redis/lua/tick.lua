@@ -124,7 +124,7 @@ local function fire_all()
     return {}
   end
 
-  local known = recall(ARGV[1])
+  local known = recall('tick:' .. ARGV[1])
 
   if known then
     return cmsgpack.unpack(known)
@@ -136,7 +136,7 @@ local function fire_all()
     answers[i] = fire_entry(fire)
   end
 
-  memorise(ARGV[1], cmsgpack.pack(answers))
+  memorise('tick:' .. ARGV[1], cmsgpack.pack(answers))
   return answers
 end
 

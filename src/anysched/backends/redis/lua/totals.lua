@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the prefix
 --
--- Returns  a Totals as msgpack, but for unknown_jobs an array of pairs
+-- Returns  {a Totals as msgpack, without its unknown jobs; these, as msgpack, an array of pairs}
 --
 -- include: places
 
@@ -51,7 +51,7 @@ end
 
 local counted = redis.call('HMGET', TOTALS, 'succeeded', 'failed', 'cancelled', 'expired')
 
-return cmsgpack.pack({
+local counts = cmsgpack.pack({
   ready = sum('ZCARD', keys_of(redis.call('SMEMBERS', QUEUES), ready_key)) + set_aside,
   scheduled = redis.call('ZCARD', DUE),
   running = sum('ZCARD', keys_of(redis.call('ZRANGE', NODES, 0, -1), held_key)),
@@ -61,9 +61,10 @@ return cmsgpack.pack({
   corrupt = redis.call('ZCARD', CORRUPT),
   entries = redis.call('ZCARD', ENTRY_IDS),
   active_entries = redis.call('ZCARD', ENTRIES) + redis.call('ZCARD', AWAITING),
-  unknown_jobs = unknown,
   succeeded = tonumber(counted[1]) or 0,
   failed = tonumber(counted[2]) or 0,
   cancelled = tonumber(counted[3]) or 0,
   expired = tonumber(counted[4]) or 0,
 })
+
+return {counts, cmsgpack.pack(unknown)}

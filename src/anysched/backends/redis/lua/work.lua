@@ -13,6 +13,8 @@
 
 local MOST_PASSED_OVER = 200
 local CLAIMS_REMEMBERED = 8
+local MOST_TOMBSTONES = 16
+local TOMBSTONE_MS = 10000
 
 local node = ARGV[1]
 
@@ -23,20 +25,20 @@ local function was_settled(id, status, current, token)
   local text = digits(token)
   local notes = redis.call('HMGET', run_key(id), 'settled', 'taken')
 
-  if notes[1] and string.find(' ' .. notes[1] .. ' ', ' ' .. text .. ' ', 1, true) then
+  if notes[1] and string.find(' ' .. notes[1], ' ' .. text .. '@', 1, true) then
     return true
   end
 
   return FINAL[status] == true and current == text and notes[2] ~= text
 end
 
--- Remembers that a run which goes on was settled under a token.
+-- Remembers that a run which goes on was settled under a token: "<token>@<when>" for each.
 local function note_settled(id, token)
-  local kept = {digits(token)}
+  local kept = {digits(token) .. '@' .. digits(NOW)}
 
-  for text in string.gmatch(redis.call('HGET', run_key(id), 'settled') or '', '%d+') do
-    if #kept < TOMBSTONES then
-      kept[#kept + 1] = text
+  for known, at in string.gmatch(redis.call('HGET', run_key(id), 'settled') or '', '(%d+)@(%d+)') do
+    if NOW - tonumber(at) < TOMBSTONE_MS and #kept < MOST_TOMBSTONES then
+      kept[#kept + 1] = known .. '@' .. at
     end
   end
 
@@ -230,6 +232,10 @@ local function start(id, run)
   held[#held + 1] = id
   append(slots, run.job, id)
 
+  if freed[run.job] then
+    freed[run.job] = freed[run.job] - 1
+  end
+
   if running_of[run.job] then
     running_of[run.job] = running_of[run.job] + 1
   end
@@ -277,6 +283,8 @@ local function claim_from(queue, count, limits, looks)
     if #popped == 0 then
       break
     end
+
+    drained[queue] = true
 
     for i = 1, #popped, 2 do
       looks = looks - 1
@@ -414,11 +422,6 @@ if ARGV[3] ~= '' and is_known then
   else
     filled = claim_new(claim)
     remember_claim(claim[CLAIM.nonce], tonumber(known.turn) or 0, filled)
-  end
-
-  -- What became ready and was claimed at once is nobody else's concern.
-  for queue, count in pairs(made_ready) do
-    made_ready[queue] = math.min(count, redis.call('ZCARD', ready_key(queue)))
   end
 
   place_all()

@@ -38,6 +38,13 @@ local function satisfy(node)
   redis.call('ZREM', HUNGRY, node)
 end
 
+-- Wakes a hungry node; whether its lease is good and it heard it.
+local function wake_node(node)
+  satisfy(node)
+  local ends = tonumber(redis.call('ZSCORE', NODES, node) or 0)
+  return ends >= NOW and hint(node, 'work') > 0
+end
+
 -- Wakes up to so many of a list of hungry nodes, those who have waited longest first; how many heard it. Nodes of a
 -- paused queue are left alone.
 local function wake_from(hungry, count, queue)
@@ -55,9 +62,8 @@ local function wake_from(hungry, count, queue)
     end
 
     redis.call('ZREM', hungry, first[1])
-    satisfy(first[1])
 
-    if hint(first[1], 'work') > 0 then
+    if wake_node(first[1]) then
       woken = woken + 1
     end
   end
@@ -78,11 +84,7 @@ end
 local function wake_who_knows(queue, job)
   for _, node in ipairs(redis.call('ZRANGE', hungry_key(queue), 0, 99)) do
     if redis.call('SISMEMBER', jobs_key(node), job) == 1 then
-      satisfy(node)
-
-      if hint(node, 'work') > 0 then
-        return true
-      end
+      return wake_node(node)
     end
   end
 

@@ -6,7 +6,6 @@
 local SHORTEST_TTL_MS = 10000
 local DEFAULT_TTL_MS = 3600000
 local MOST_ERRORS = 16
-local TOMBSTONES = 4
 
 -- Takes a run out of the place that its status gives it.
 local function uproot(id, run)
@@ -23,6 +22,7 @@ local function uproot(id, run)
   elseif status == 'ready' then
     place_all()
     redis.call('ZREM', ready_key(run.queue), id)
+    drained[run.queue] = true
   elseif status == 'scheduled' or status == 'retrying' then
     place_all()
     redis.call('ZREM', DUE, id)

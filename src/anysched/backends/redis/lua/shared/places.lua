@@ -14,7 +14,8 @@ local unheld = {}      -- node -> ids
 local unslotted = {}   -- job -> ids
 local ended = {}       -- final status -> ids
 local made_ready = {}  -- queue -> how many
-local freed = {}       -- jobs of which a slot has become free
+local drained = {}     -- queues from which ready runs were taken
+local freed = {}       -- job -> how many slots have become free, less those that were used again
 local earliest, sooner -- the earliest of `later`, and its queue; the queue of one that is now the earliest of all
 
 local function append(lists, name, item)
@@ -45,7 +46,7 @@ end
 local function take_from_node(id, node, job)
   append(unheld, node, id)
   append(unslotted, job, id)
-  freed[job] = true
+  freed[job] = (freed[job] or 0) + 1
 end
 
 local function place_becoming()
@@ -199,8 +200,8 @@ local function wake_for_slots()
   end
 
   for _, bucket in ipairs(buckets()) do
-    if bucket.reason == 'limit' and freed[bucket.job] then
-      wake(bucket.queue, 1)
+    if bucket.reason == 'limit' and (freed[bucket.job] or 0) > 0 then
+      wake_from(hungry_key(bucket.queue), 1)
     end
   end
 end
@@ -211,7 +212,8 @@ local function conclude()
   list_ended()
 
   for queue, count in pairs(made_ready) do
-    wake(queue, count)
+    -- What became ready and is ready no more is nobody's concern.
+    wake(queue, drained[queue] and math.min(count, redis.call('ZCARD', ready_key(queue))) or count)
   end
 
   wake_for_slots()

@@ -1,0 +1,227 @@
+"""Results, arguments from a command line, which calls mean the same, and codecs of the user's."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import attrs
+import pytest
+
+from anysched.codec import Codec, JsonCodec
+from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
+from anysched.job_types import JobTypes
+
+NOW = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=UTC)
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int
+
+
+@attrs.frozen
+class Order:
+    at: Point
+    price: Decimal
+
+
+def optional(a: int = 1, b: int = 2) -> None: ...
+
+
+def taking(annotation: Any) -> Callable[..., Any]:
+    """A function of one parameter with this annotation."""
+
+    def function(value: Any) -> None: ...
+
+    function.__annotations__ = {"value": annotation}
+    return function
+
+
+# --- results -----------------------------------------------------------------------------------------------------
+
+
+def returning(annotation: Any) -> JobTypes:
+    def function() -> Any: ...
+
+    function.__annotations__ = {"return": annotation}
+    return JobTypes("job", function)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(None, None), (int, 5), (Order, Order(Point(1), Decimal(1))), (set[int], {1}), (str, ""), (bool, False)],
+)
+def test_a_result_comes_back_as_what_it_was(annotation: Any, value: Any) -> None:
+    """Guided by the annotation."""
+    types = returning(annotation)
+
+    assert value == types.decode_result(types.encode_result(value))
+
+
+def test_no_result_takes_no_space() -> None:
+    """``None`` is stored as empty text."""
+    assert "" == returning(int).encode_result(None)
+
+
+def test_a_result_that_cannot_be_stored_is_refused() -> None:
+    """With the reason."""
+    with pytest.raises(CannotEncode, match="the result of job 'job' cannot be encoded: 'object' has no form"):
+        returning(Any).encode_result(object())
+
+
+def test_a_result_that_is_not_as_declared_is_told_to_who_asks() -> None:
+    """The work is done: the run does not fail for it."""
+    types = returning(int)
+    text = types.encode_result("x")
+
+    with pytest.raises(CannotDecode, match="the stored result of job 'job'"):
+        types.decode_result(text)
+
+
+def test_an_annotation_of_the_result_that_cannot_be_used_is_named() -> None:
+    """Only where it is needed."""
+    types = returning("Missing")
+
+    assert "5" == types.encode_result(5)
+
+    with pytest.raises(CannotDecode, match="annotation of 'return' cannot be used"):
+        types.decode_result("5")
+
+    with pytest.raises(CannotEncode, match="annotation of 'return' cannot be used"):
+        types.check()
+
+
+# --- JSON from a command line ------------------------------------------------------------------------------------
+
+
+def test_arguments_can_be_written_as_json() -> None:
+    """They become what the annotations say."""
+
+    def function(point: Point, *, when: datetime, kind: Color = Color.RED) -> None: ...
+
+    given = JobTypes("job", function).arguments_from_json(['{"x":1}'], {"when": f'"{NOW.isoformat()}"'})
+
+    assert ((Point(1),), {"when": NOW}) == given
+
+
+@pytest.mark.parametrize("text", ["x", "", '1,"b":2', "1}", '"x"', "[1]"])
+def test_json_that_does_not_fit_is_refused(text: str) -> None:
+    """Neither broken JSON, nor more than one value, nor another type gets in."""
+
+    def function(a: int, b: int = 0) -> None: ...
+
+    with pytest.raises(InvalidArguments):
+        JobTypes("job", function).arguments_from_json([text], {})
+
+
+# --- which calls mean the same -----------------------------------------------------------------------------------
+
+
+def test_calls_that_mean_the_same_have_one_digest() -> None:
+    """However the arguments were given, in whatever order sets and mappings come."""
+
+    def function(a: set[str], b: dict[str, int], c: int = 3) -> None: ...
+
+    types = JobTypes("job", function)
+    letters, backwards = ascii_lowercase, ascii_lowercase[::-1]
+    first = types.encode_arguments((set(letters), {"x": 1, "y": 2}), {})
+    second = types.encode_arguments((), {"c": 3, "b": {"y": 2, "x": 1}, "a": set(backwards)})
+    other = types.encode_arguments((set(letters), {"x": 1, "y": 2}, 4), {})
+
+    assert types.arguments_digest(first) == types.arguments_digest(second)
+    assert types.arguments_digest(first) != types.arguments_digest(other)
+
+
+def test_no_arguments_and_written_out_defaults_have_one_digest() -> None:
+    """A default that is written out makes no difference."""
+    types = JobTypes("job", optional)
+
+    assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments((1, 2), {}))
+
+
+# --- other codecs ------------------------------------------------------------------------------------------------
+
+
+class Pickled:
+    """A codec that a user might bring."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def dumps(self, value: Any, type: Any) -> bytes:
+        self.seen.append(type)
+        return pickle.dumps(value)
+
+    def loads(self, data: bytes, type: Any) -> Any:
+        self.seen.append(type)
+        return pickle.loads(data)
+
+
+def test_another_codec_stores_base64() -> None:
+    """It sees the arguments by name, with a TypedDict of their annotations, and may take what JSON has not."""
+
+    def function(a: complex, *rest: int, b: str = "x") -> complex: ...
+
+    codec = Pickled()
+    types = JobTypes("job", function, codec)
+    payload = types.encode_arguments((1j, 2), {})
+
+    assert payload.isascii()
+    assert ((1j, 2), {}) == types.decode_arguments(payload)
+    assert 2j == types.decode_result(types.encode_result(2j))
+    assert {"a", "rest", "b"} == set(codec.seen[0].__annotations__)
+    assert {"a"} == codec.seen[0].__required_keys__
+    assert complex is codec.seen[-1]
+    assert isinstance(codec, Codec)
+
+
+def test_a_codec_that_fails_is_reported_as_a_value_that_cannot_be() -> None:
+    """Whatever it raises."""
+    types = JobTypes("job", taking(Any), Pickled())
+
+    with pytest.raises(CannotEncode, match="the arguments of job 'job' cannot be encoded: value: "):
+        types.encode_arguments((lambda: None,), {})
+
+    with pytest.raises(CannotEncode, match="the result of job 'job' cannot be encoded"):
+        types.encode_result(lambda: None)
+
+    for text in ("not base64!", "AAAA", "{}"):
+        with pytest.raises(CannotDecode, match="of job 'job' cannot be decoded"):
+            types.decode_arguments(text)
+
+
+def test_hooks_teach_json_another_type() -> None:
+    """Both ways, for arguments and results."""
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, complex):
+            return [value.real, value.imag]
+
+        raise NotImplementedError
+
+    def decode(wanted: Any, value: Any) -> Any:
+        if wanted is complex:
+            return complex(*value)
+
+        raise NotImplementedError
+
+    def function(value: complex, path: Path) -> complex: ...
+
+    types = JobTypes("job", function, JsonCodec(encode, decode))
+    payload = types.encode_arguments((1j, Path("x")), {})
+
+    assert '{"value":[0.0,1.0],"path":"x"}' == payload
+    assert ((1j, Path("x")), {}) == types.decode_arguments(payload)
+    assert 1j == types.decode_result(types.encode_result(1j))

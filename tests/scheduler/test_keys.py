@@ -1,0 +1,176 @@
+"""Names for live runs: the same key is the same run, until that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from anysched import (
+    InvalidOption,
+    RetryPolicy,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunStatus,
+    Scheduler,
+    SchedulerConfig,
+    by_arguments,
+)
+
+
+async def test_a_key_names_a_run_while_it_is_live() -> None:
+    """Enqueued again it is the same run, on any node; found by its key; and free when the run has ended."""
+    scheduler = Scheduler()
+    calls: list[str] = []
+
+    @scheduler.job
+    async def welcome(name: str) -> str:
+        calls.append(name)
+        await anyio.sleep(10)
+        return name
+
+    keyed = welcome.options(key="welcome:42")
+
+    async with scheduler.running():
+        first, second = await keyed.enqueue("Ada"), await keyed.enqueue("Bob")
+        assert first == second == await scheduler.find(key="welcome:42")
+        await anyio.sleep(5)
+        assert first == await keyed.enqueue("Cleo")
+        assert "Ada" == await first.result()
+        assert await scheduler.find(key="welcome:42") is None
+        third = await keyed.enqueue("Dan")
+        assert first != third
+        assert "Dan" == await third.result()
+
+    assert ["Ada", "Dan"] == calls
+
+
+async def test_two_of_one_step_with_one_key_are_one_run() -> None:
+    """The second of a batch finds the first."""
+    scheduler = Scheduler()
+
+    @scheduler.job
+    async def work(number: int) -> int:
+        return number
+
+    async with scheduler.running():
+        bounds = [work.options(key="k").bind(number) for number in (1, 2)]
+        first, second = await scheduler.enqueue(*bounds)
+        assert first == second
+        assert 1 == await second.result()
+
+
+async def test_a_run_can_be_found_by_its_arguments() -> None:
+    """Whether they were given by position or by name, and whether a default was written out."""
+    scheduler = Scheduler()
+
+    @scheduler.job
+    async def send(to: str, *, subject: str = "hi", tags: set[str] | None = None) -> None: ...
+
+    async with scheduler:
+        run = await send.options(key=by_arguments, delay="1h").enqueue("a@b.c", tags={"x", "y", "z"})
+        again = send.bind(to="a@b.c", subject="hi", tags={"z", "y", "x"})
+        assert run == await scheduler.find(again)
+        assert run == await send.options(key=by_arguments).enqueue(to="a@b.c", tags={"y", "x", "z"})
+        assert await scheduler.find(send.bind("a@b.c")) is None
+        found = await scheduler.find(again)
+        assert found is not None
+        await found.reschedule(delay="2h")
+        await found.cancel()
+        assert RunStatus.CANCELLED == await run.status()
+        assert await scheduler.find(again) is None
+
+        for wrong in ((), (again,)):
+            with pytest.raises(InvalidOption):
+                await scheduler.find(*wrong, **({"key": "k"} if wrong else {}))
+
+
+async def _succeed() -> None: ...
+
+
+async def _fail() -> None:
+    raise ValueError
+
+
+@pytest.mark.parametrize("ending", ["succeeded", "failed", "cancelled", "expired"])
+async def test_a_key_is_free_at_every_end(ending: str) -> None:
+    """Whatever the final status is."""
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    function: Callable[[], Awaitable[Any]] = _fail if ending == "failed" else _succeed
+    job = scheduler.job(name="work", retry=RetryPolicy(max_retries=0))(function)
+
+    async with scheduler.running():
+        if ending == "expired":
+            await scheduler.pause_queue("default")
+
+        run = await job.options(key="k", expires="1s", delay="1h" if ending == "cancelled" else 0).enqueue()
+
+        if ending == "cancelled":
+            await run.cancel()
+
+        await anyio.sleep(2)
+        assert ending == await run.status()
+        assert await scheduler.find(key="k") is None
+
+
+async def test_a_run_id_makes_enqueueing_repeatable() -> None:
+    """The same id is the same run, live or ended, and it runs once."""
+    scheduler = Scheduler()
+    calls: list[int] = []
+
+    @scheduler.job
+    async def work() -> int:
+        calls.append(1)
+        return len(calls)
+
+    async with scheduler.running():
+        runs = [await work.options(run_id="order-7").enqueue() for _ in range(3)]
+        assert [1, 1, 1] == [await run.result() for run in runs]
+        assert "order-7" == (await work.options(run_id="order-7").enqueue()).id
+
+    assert [1] == calls
+
+
+async def test_what_is_not_there_is_said_to_be_not_there() -> None:
+    """Every question about a run that never was raises `RunNotFound`."""
+    scheduler = Scheduler()
+
+    @scheduler.job
+    async def work() -> None: ...
+
+    async with scheduler.running():
+        run = await work.enqueue()
+        await run.result()
+        await anyio.sleep(7200)
+
+        for question in (run.status, run.info, run.result, run.cancel, run.retry, lambda: run.reschedule(delay=1)):
+            with pytest.raises(RunNotFound, match=run.id):
+                await question()
+
+        with pytest.raises(RunNotFound):
+            await scheduler.get_run("nonsense")
+
+
+async def test_cancelling_twice_and_too_late_changes_nothing() -> None:
+    """A run that has ended stays as it is."""
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    succeed, fail = scheduler.job(_succeed), scheduler.job(retry=RetryPolicy(max_retries=0))(_fail)
+
+    async with scheduler.running():
+        done, failed = await succeed.enqueue(), await fail.enqueue()
+        waiting = await succeed.options(delay="1h").enqueue()
+        await done.result()
+
+        with pytest.raises(RunFailed):
+            await failed.result()
+
+        for run in (done, failed, waiting, waiting):
+            await run.cancel()
+
+        with pytest.raises(RunCancelled):
+            await waiting.result()
+
+        assert ["succeeded", "failed", "cancelled"] == [await run.status() for run in (done, failed, waiting)]

@@ -1,0 +1,62 @@
+"""Uses that a type checker must refuse: one error on each line marked `# wrong`, and none on any other line.
+
+Never run; read by the test beside it.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from anysched import Cron, Every, RetryPolicy, Run, Scheduler
+
+scheduler = Scheduler()
+
+
+@scheduler.job
+async def add(left: int, right: int = 0) -> int:
+    return left + right
+
+
+@scheduler.job(timeout="30s", retry=RetryPolicy(max_retries=3))
+async def greet(name: str, *, loud: bool = False) -> str:
+    return name.upper() if loud else name
+
+
+@scheduler.job(queue="slow")
+def compress(data: str) -> bytes:
+    return data.encode()
+
+
+async def right_uses() -> None:
+    assert_type(await add.enqueue(1, 2), Run[int])
+    assert_type(await (await greet.enqueue("Ada", loud=True)).result(), str)
+    assert_type(await compress.options(delay="5s", priority=9).enqueue("x"), Run[bytes])
+    assert_type(await add(1), int)
+    await scheduler.add(Every("5s"), greet.bind("Ada"), id="hello")
+    await scheduler.add(Cron("@daily"), add.bind(1, right=2), overlap="queue_one")
+
+
+async def wrong_arguments() -> None:
+    await add.enqueue("1")  # wrong
+    await add.enqueue()  # wrong
+    await add.enqueue(1, 2, 3)  # wrong
+    await greet.enqueue("Ada", True)  # wrong
+    await greet.enqueue("Ada", quiet=True)  # wrong
+    await greet.options(delay="5s").enqueue(5)  # wrong
+    await scheduler.add("@hourly", greet.bind(5))  # wrong
+    await scheduler.enqueue(add.bind(1), add.bind("2"))  # wrong
+
+
+async def wrong_results() -> None:
+    run = await add.enqueue(1)
+    text: str = await run.result()  # wrong
+    print(text)
+
+
+async def wrong_options() -> None:
+    await add.options(priority="high").enqueue(1)  # wrong
+    await add.options(prioritty=9).enqueue(1)  # wrong
+    await scheduler.add(Every("5s"), add.bind(1), overlap="sometimes")  # wrong
+    await scheduler.add(5, add.bind(1))  # wrong
+    RetryPolicy(max_retries="3")  # wrong
+    Scheduler(namespace=5)  # wrong
