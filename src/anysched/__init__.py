@@ -34,6 +34,7 @@ from anysched.errors import (
     LockLost,
     MissingExtra,
     NaiveDatetime,
+    NotInRun,
     NotOpen,
     PayloadTooLarge,
     RecordCorrupt,
@@ -59,6 +60,7 @@ from anysched.schedules import Cron, Every, Once, Schedule, parse_schedule
 if TYPE_CHECKING:
     from anysched.backends.memory import MemoryBackend
     from anysched.backends.redis import RedisBackend
+    from anysched.observability import LoggingObserver
 
 __all__ = [
     "AnySchedError",
@@ -102,9 +104,11 @@ __all__ = [
     "Lock",
     "LockBusy",
     "LockLost",
+    "LoggingObserver",
     "MemoryBackend",
     "MissingExtra",
     "NaiveDatetime",
+    "NotInRun",
     "NotOpen",
     "Observer",
     "Once",
@@ -141,6 +145,11 @@ def __getattr__(name: str) -> Any:
         from anysched.backends.memory import MemoryBackend
 
         return MemoryBackend
+
+    if name == "LoggingObserver":
+        from anysched.observability import LoggingObserver
+
+        return LoggingObserver
 
     if name == "RedisBackend":
         from anysched.backends.redis import RedisBackend

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, Literal
 
 from anyio import TASK_STATUS_IGNORED, CapacityLimiter, Event, create_task_group, current_time, to_thread
@@ -46,6 +47,19 @@ class ExecutorStatistics:
     busy: int
     backlog: int
     threads: int
+
+
+def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function of a module, here: in a worker process, which finds a job under the function's name.
+
+    Args:
+        module: imported, if it was not yet.
+        name: the function's, or its job's.
+        args: positional arguments.
+        kwargs: keyword arguments.
+    """
+    found = getattr(import_module(module), name)
+    return getattr(found, "function", found)(*args, **kwargs)
 
 
 def _at_least_one(instance: object, attribute: Any, value: object) -> None:
@@ -89,9 +103,15 @@ class Executor:
         try:
             async with create_task_group() as attempts:
                 self._attempts = attempts
-                task_status.started()
-                self.make_room()
-                await self._closing.wait()
+
+                try:
+                    task_status.started()
+                    self.make_room()
+                    await self._closing.wait()
+                except BaseException:
+                    # Cancelled: the group closes now, though what runs in it may take a while. Nothing new may enter.
+                    self._attempts = None
+                    raise
         finally:
             self._attempts = None
             self._closing = None
@@ -158,10 +178,10 @@ class Executor:
         if runs_in == "loop":
             return await function(*args, **kwargs)
 
-        bound = partial(function, *args, **kwargs)
-
         if runs_in == "thread":
-            return await to_thread.run_sync(bound, limiter=self._threads)
+            return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._threads)
+
+        bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs)
 
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process

@@ -40,7 +40,7 @@ from anysched.runtime.persisting import Outage
 from anysched.runtime.requesting import new_runs, run_info
 from anysched.runtime.session import Session
 from anysched.runtime.telling import Teller
-from anysched.runtime.unwrapping import bare
+from anysched.runtime.unwrapping import bare, only_leaf
 
 if TYPE_CHECKING:
     from anysched.runtime.node import Node
@@ -121,7 +121,7 @@ class Scheduler(Registry, Managing):
         self.executor = executor if executor is not None else Executor()
         self.leader_lock = lock if lock is not None else Lock(ttl=self.config.lease)
         self.lifespan = lifespan
-        self._teller = Teller(observers=tuple(observers), on_error=self.config.on_error)
+        self._teller = Teller(log=_write_down, observers=tuple(observers), on_error=self.config.on_error)
         self._outage = Outage(on_lost=self._backend_lost, on_found=self._backend_found)
         self._session: Session | None = None
         self._opener: tuple[int, int] = (0, 0)
@@ -203,6 +203,10 @@ class Scheduler(Registry, Managing):
         try:
             with bare():
                 await session.__aexit__(kind, error, traceback)
+        except BaseException as raised:
+            # What the body raised leaves as it was, also if it was a group; `async with` raises it again itself.
+            if error is None or (raised is not error and raised is not only_leaf(error)):
+                raise
         finally:
             self._session = None
             session.closed.set()
@@ -501,3 +505,7 @@ class Scheduler(Registry, Managing):
 
         if self._teller.listened_to:
             self._teller.tell(BackendFound(at=now()))
+
+
+def _write_down(message: str, error: BaseException) -> None:
+    _log.error(message, exc_info=error)

@@ -305,3 +305,32 @@ def test_one_executor_serves_one_loop_after_another() -> None:
             return await executor.call(pow, (2, 4), {}, "process") + await executor.call(pow, (2, 3), {}, "thread")
 
     assert [24, 24, 24] == [anyio.run(main, backend=name) for name in ("asyncio", "trio", "asyncio")]
+
+
+async def test_what_is_submitted_while_it_is_being_cancelled_stays_in_the_backlog() -> None:
+    """A claim may be on its way while the node stops: taking it in is no error, and it can be handed back.
+
+    Break: making a slot in a task group that is closing raises, out of `run`.
+    """
+    executor = Executor()
+
+    async def piece() -> None:
+        pytest.fail("it has begun")
+
+    async with create_task_group() as outside:
+        with anyio.CancelScope() as scope:
+            async with create_task_group() as attempts:
+                await attempts.start(executor.run)
+
+                async def go_on_submitting() -> None:
+                    with anyio.CancelScope(shield=True):
+                        for _ in range(10):
+                            await checkpoint()
+                            executor.submit(piece)
+
+                scope.cancel()
+                outside.start_soon(go_on_submitting)
+                await anyio.sleep_forever()
+
+    assert 10 == len(executor.surrender())
+    assert 0 == executor.busy

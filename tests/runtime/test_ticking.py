@@ -36,12 +36,15 @@ class Told:
     def on_error(self, error: Exception, context: ErrorContext) -> None:
         self.errors.append((error, context))
 
+    def log(self, message: str, error: BaseException) -> None:
+        raise AssertionError(message) from error
+
 
 def ticking_on(backend: Any, told: Told | None = None) -> Ticking:
     told = told or Told()
     return Ticking(
         backend=backend,
-        teller=Teller(observers=(told,), on_error=told.on_error),
+        teller=Teller(log=told.log, observers=(told,), on_error=told.on_error),
         outage=Outage(on_lost=lambda error: None, on_found=lambda: None),
         tick_interval=5.0,
         node_id=lambda: "n1",

@@ -95,13 +95,14 @@ class InvalidCrontab(CommandError):
     """Lines of a crontab cannot be read.
 
     Args:
+        name: what to call it.
         problems: the number of each such line, and what is wrong with it.
     """
 
-    def __init__(self, problems: Sequence[tuple[int, str]]) -> None:
+    def __init__(self, name: str, problems: Sequence[tuple[int, str]]) -> None:
         shown = "; ".join(f"line {number}: {reason}" for number, reason in problems[:5])
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        super().__init__(f"the crontab is malformed, and nothing was started: {shown}{more}")
+        super().__init__(f"{name} is malformed, and nothing was started: {shown}{more}")
         self.problems = tuple(problems)
 
 

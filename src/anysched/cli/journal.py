@@ -7,6 +7,8 @@ import re
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from anysched.cli.failures import CommandExited
+from anysched.config import ErrorContext
 from anysched.durations import format_duration
 from anysched.events import (
     AttemptFailed,
@@ -45,20 +47,20 @@ _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _LONGEST: Final = 500
 
 
+_log = logging.getLogger("anysched")
+
+
 class Journal:
     """An observer that logs each event as a few words and its facts: ``run succeeded job=add attempt=1 ...``."""
-
-    def __init__(self) -> None:
-        self._logger = logging.getLogger("anysched")
 
     def on_event(self, event: Event) -> None:
         """Log it."""
         level = _LEVELS.get(type(event), logging.INFO)
 
-        if self._logger.isEnabledFor(level):
+        if _log.isEnabledFor(level):
             names = (name for name in event.__struct_fields__ if name != "at")
             said = " ".join(f"{name}={_shown(getattr(event, name))}" for name in names)
-            self._logger.log(level, "%s %s", _CAPITAL.sub(" ", type(event).__name__).lower(), said)
+            _log.log(level, "%s %s", _CAPITAL.sub(" ", type(event).__name__).lower(), said)
 
 
 def attach(scheduler: Scheduler) -> None:
@@ -70,6 +72,9 @@ def attach(scheduler: Scheduler) -> None:
         teller.observers = (*teller.observers, Journal())
         teller.listened_to = True
 
+    if teller.on_error is None:
+        teller.on_error = _report
+
 
 def set_up_logging(*, verbose: bool) -> None:
     """Log to stderr, unless the application has set up logging by itself."""
@@ -77,6 +82,12 @@ def set_up_logging(*, verbose: bool) -> None:
 
     if verbose:
         logging.getLogger("anysched").setLevel(logging.DEBUG)
+
+
+def _report(error: Exception, context: ErrorContext) -> None:
+    """Log an error with its traceback, unless that tells nothing beyond the event."""
+    if error.__traceback__ is not None and not isinstance(error, CommandExited):
+        _log.error("%s", context, exc_info=error)
 
 
 def _shown(value: Any) -> str:

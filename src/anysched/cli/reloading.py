@@ -84,13 +84,14 @@ class Supervisor:
     async def _end_when_changed(self, child: Process) -> None:
         await self._changed.wait()
 
+        # When a signal has ended it, that was passed on already.
         if not self._stopped.is_set():
-            child.send_signal(SIGTERM)
+            _send(child, SIGTERM)
 
         await sleep(_PATIENCE)
-        child.send_signal(SIGTERM)
+        _send(child, SIGTERM)
         await sleep(_PATIENCE / 4)
-        child.send_signal(SIGKILL)
+        _send(child, SIGKILL)
 
     async def _listen(self) -> None:
         # A terminal that is closed sends SIGHUP, and a child in a session of its own would stay behind.
@@ -103,8 +104,7 @@ class Supervisor:
         self._changed.set()
 
         if self._child is not None:
-            with suppress(ProcessLookupError):
-                self._child.send_signal(signal)
+            _send(self._child, signal)
 
     async def _watch(self) -> None:
         before = await to_thread.run_sync(snapshot, self.root)
@@ -136,6 +136,12 @@ def _times(root: Path) -> Iterator[tuple[str, int]]:
                 # It may be gone by now.
                 with suppress(OSError):
                     yield str(path.relative_to(root)), path.stat().st_mtime_ns
+
+
+def _send(child: Process, signal: Signals) -> None:
+    # It may have ended this moment.
+    with suppress(ProcessLookupError):
+        child.send_signal(signal)
 
 
 def _say(message: str) -> None:

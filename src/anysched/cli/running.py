@@ -114,11 +114,11 @@ def _scheduler_of(arguments: Namespace) -> Scheduler:
 async def _introduction(scheduler: Scheduler, queues: Iterable[str], *, schedules: bool, loop: str) -> str:
     """One line that says what runs where."""
     names = ", ".join(queues)
-    entries = f"{len(scheduler.declarations())} entries declared" if schedules else "no entries fired here"
+    entries = len(scheduler.declarations()) if schedules else "not fired here"
     return (
         f"node {scheduler.statistics().node} runs on {await _place(scheduler)}, loop {loop}; "
-        f"queues: {names or 'none'}; {len(scheduler.jobs)} jobs; {entries}; "
-        f"{scheduler.executor.max_concurrent} runs at once"
+        f"queues: {names or 'none'}; jobs: {len(scheduler.jobs)}; entries: {entries}; "
+        f"at once: {scheduler.executor.max_concurrent}"
     )
 
 

@@ -6,7 +6,6 @@ make an event record only if ``listened_to`` says that somebody observes, so tha
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
@@ -22,8 +21,6 @@ from anysched.events import Observer
 
 __all__ = ["Teller"]
 
-_log = logging.getLogger("anysched")
-
 _MOST_WAITING = 1_000
 """Errors that wait for a slow asynchronous handler; more are only logged."""
 
@@ -34,9 +31,11 @@ class Teller:
 
     Args:
         observers: each gets every event record, synchronously, in order.
-        on_error: called with each error and its context; may be asynchronous. Default: the ``anysched`` logger.
+        log: writes down a sentence and an error; for what no handler takes.
+        on_error: called with each error and its context; may be asynchronous. Default: ``log``.
     """
 
+    log: Callable[[str, BaseException], None]
     observers: Sequence[Observer] = ()
     on_error: Callable[[Exception, ErrorContext], Any] | None = None
     listened_to: bool = field(init=False)
@@ -55,19 +54,19 @@ class Teller:
         for observer in self.observers:
             try:
                 observer.on_event(record)
-            except Exception:  # noqa: BLE001 - an observer is the user's code
-                _log.exception("the observer %r failed on %r", observer, record)
+            except Exception as broken:  # noqa: BLE001 - an observer is the user's code
+                self.log(f"the observer {observer!r} failed on {record!r}", broken)
 
     def report(self, error: Exception, context: ErrorContext) -> None:
         """Pass an error to the handler."""
         if self.on_error is None:
-            _log.error("%s", context, exc_info=error)
+            self.log(str(context), error)
             return
 
         try:
             answer = self.on_error(error, context)
-        except Exception:  # noqa: BLE001 - so is the error handler
-            _log.exception("on_error failed on %r (%s)", error, context)
+        except Exception as broken:  # noqa: BLE001 - so is the error handler
+            self.log(f"on_error failed on {error!r} ({context})", broken)
             return
 
         if isawaitable(answer):
@@ -109,7 +108,7 @@ class Teller:
 
     def _queue(self, answer: Awaitable[Any], error: Exception, context: ErrorContext) -> None:
         if len(self._waiting) >= _MOST_WAITING:
-            _log.error("%s (the error handler is behind)", context, exc_info=error)
+            self.log(f"{context} (the error handler is behind)", error)
             _close(answer)
             return
 
@@ -123,7 +122,7 @@ class Teller:
         """Drop what was not awaited."""
         while self._waiting:
             answer, error, context = self._waiting.popleft()
-            _log.error("%s (stopped before the error handler was done)", context, exc_info=error)
+            self.log(f"{context} (stopped before the error handler was done)", error)
             _close(answer)
 
         self._rest()

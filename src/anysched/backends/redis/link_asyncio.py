@@ -154,7 +154,8 @@ class AsyncioClient:
     async def close(self) -> None:
         """See :meth:`.Client.close`."""
         if not self.is_ours:
-            return await checkpoint()
+            await checkpoint()
+            return
 
         pool = self.redis.connection_pool
         watchers = getattr(pool, "sentinel_manager", None)

@@ -65,6 +65,10 @@ _RUNS = Fire.__struct_fields__.index("runs")
 Blob = bytes | msgspec.Raw
 
 
+_NOTHING = msgspec.Raw(b"\xa0")
+"""An empty text."""
+
+
 @frozen
 class Unread:
     """A record that cannot be read: the bytes of its id, and why."""
@@ -78,6 +82,14 @@ class Unread:
         return Corrupt(_show(self.id), self.reason)
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """What names a record and says what is wrong with it, be the rest what it may."""
+
+    id: msgspec.Raw
+    reason: msgspec.Raw = _NOTHING
+    corrupt: msgspec.Raw = _NOTHING
+
+
 _ENQUEUED = Decoder(list[tuple[int, str]])
 _WORK = Decoder(WorkReply, strict=False)
 _CLAIMED = Decoder(ClaimedRun, strict=False)
@@ -86,6 +98,7 @@ _DUE = Decoder(DueEntry, strict=False)
 _RUN = Decoder(RunRecord, strict=False)
 _ENTRY = Decoder(EntryRecord, strict=False)
 _PARTS = Decoder(dict[str, msgspec.Raw])
+_NAMED = Decoder(_Named)
 _BLOBS = Decoder(list[msgspec.Raw])
 _HEADERS = {0xD9: 2, 0xDA: 3, 0xDB: 5}
 """How many bytes stand before a msgpack text, by the first of them; 1 before a short one."""
@@ -239,10 +252,9 @@ def _readable(blobs: Sequence[Blob], decoder: Decoder[Any]) -> tuple[list[Any], 
 
 
 def _unread(blob: Blob, error: Exception) -> Unread:
-    """What can still be told of a record: every field by itself, those that are broken text too."""
-    parts = _PARTS.decode(blob)
-    reason = parts.get("reason", parts.get("corrupt"))
-    return Unread(_text_in(parts["id"]), str(error) if reason is None else _show(_text_in(reason)))
+    named = _NAMED.decode(blob)
+    reason = _text_in(named.reason) or _text_in(named.corrupt)
+    return Unread(_text_in(named.id), _show(reason) or str(error))
 
 
 def _corrupt(parts: Mapping[str, msgspec.Raw], unread: Sequence[Unread]) -> tuple[Corrupt, ...]:

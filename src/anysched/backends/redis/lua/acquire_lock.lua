@@ -13,35 +13,35 @@
 -- include: locks
 
 local ttl_ms = tonumber(ARGV[3])
-local held_by, token, until_ms = holder()
+local held_by, token, until_ms = locks.holder()
 
-if redis.call('TYPE', lock).ok ~= 'hash' then
-  redis.call('DEL', lock)
+if redis.call('TYPE', locks.lock).ok ~= 'hash' then
+  redis.call('DEL', locks.lock)
 end
 
 if held_by == owner then
-  hold(token, ttl_ms)
-  return {token, NOW + ttl_ms, NOW}
+  locks.hold(token, ttl_ms)
+  return {token, clock.NOW + ttl_ms, clock.NOW}
 end
 
-local first = first_in_line()
+local first = locks.first_in_line()
 
 if not held_by and (not first or first == owner) then
-  leave_line(owner)
-  token = next_token()
-  store_token()
-  hold(token, ttl_ms)
-  return {token, NOW + ttl_ms, NOW}
+  locks.leave_line(owner)
+  token = tokens.next()
+  tokens.store()
+  locks.hold(token, ttl_ms)
+  return {token, clock.NOW + ttl_ms, clock.NOW}
 end
 
 if ARGV[4] == '1' then
-  stand_in_line(ARGV[5], ttl_ms)
+  locks.stand_in_line(ARGV[5], ttl_ms)
 end
 
 if held_by then
-  return {0, until_ms, NOW}
+  return {0, until_ms, clock.NOW}
 end
 
-call_first()
-local _, ends = first_in_line()
-return {0, ends or 0, NOW}
+locks.call_first()
+local _, ends = locks.first_in_line()
+return {0, ends or 0, clock.NOW}

@@ -10,19 +10,19 @@
 -- include: moves
 
 local id = ARGV[1]
-local run, reason = pick_run(id)
+local run, reason = records.pick_run(id)
 
 if reason then
-  quarantine('run', id, reason)
+  records.quarantine('run', id, reason)
   return {reason}
 elseif not run then
   return false
 end
 
-if not FINAL[run.status] then
-  cancel(id, run)
+if not moves.FINAL[run.status] then
+  moves.cancel(id, run)
   run.cancel_requested = run.status == 'running'
 end
 
-conclude()
+places.conclude()
 return {run.status, (run.status == 'cancelled' or run.cancel_requested) and 1 or 0}

@@ -13,10 +13,10 @@
 local RETIRED = 'no longer declared'
 
 local function declare(new)
-  local known = known_entry(new[ENTRY.id])
+  local known = rules.find(new[ENTRY.id])
 
   if not known then
-    add_entry(new, true)
+    rules.add(new, true)
     return 'added'
   end
 
@@ -31,11 +31,11 @@ local function declare(new)
       return 'kept'
     end
 
-    change_entry(new, true, known.status)
+    rules.change(new, true, known.status)
     return 'added'
   end
 
-  change_entry(new, true, known.status)
+  rules.change(new, true, known.status)
   return 'moved'
 end
 
@@ -46,8 +46,8 @@ for i, new in ipairs(entries) do
   ids[i] = new[ENTRY.id]
 end
 
-forget_programs()
-remember_program(ARGV[1], ids, tonumber(ARGV[3]))
+programs.forget()
+programs.remember(ARGV[1], ids, tonumber(ARGV[3]))
 
 for i, new in ipairs(entries) do
   answers[i] = declare(new)

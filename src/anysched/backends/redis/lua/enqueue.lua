@@ -12,13 +12,13 @@ local found = {}
 local stored = 0
 
 for first = 1, #runs, 4000 do
-  local keys = {}
+  local names = {}
 
   for i = first, math.min(first + 3999, #runs) do
-    keys[#keys + 1] = run_key(runs[i][NEW_RUN.id])
+    names[#names + 1] = keys.run(runs[i][NEW_RUN.id])
   end
 
-  stored = stored + redis.call('EXISTS', unpack(keys))
+  stored = stored + redis.call('EXISTS', unpack(names))
 end
 
 -- An id twice in one batch is not stored before, so it is looked for as well.
@@ -27,19 +27,19 @@ local made = {}
 for i, new in ipairs(runs) do
   local id, key = new[NEW_RUN.id], new[NEW_RUN.key]
 
-  if made[id] or (stored > 0 and redis.call('EXISTS', run_key(id)) == 1) then
+  if made[id] or (stored > 0 and redis.call('EXISTS', keys.run(id)) == 1) then
     found[#found + 1] = {i - 1, id}
   else
-    local holder = key ~= '' and holder_of(key)
+    local standing = key ~= '' and storing.holder_of(key)
 
-    if holder then
-      found[#found + 1] = {i - 1, holder}
+    if standing then
+      found[#found + 1] = {i - 1, standing}
     else
-      store(new, new[NEW_RUN.entry_id], false)
+      storing.store(new, new[NEW_RUN.entry_id], false)
       made[id] = true
     end
   end
 end
 
-conclude()
+places.conclude()
 return cmsgpack.pack(found)

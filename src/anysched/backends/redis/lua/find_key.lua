@@ -7,4 +7,4 @@
 --
 -- include: storing
 
-return holder_of(ARGV[1]) or false
+return storing.holder_of(ARGV[1]) or false

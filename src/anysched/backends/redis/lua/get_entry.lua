@@ -7,4 +7,4 @@
 --
 -- include: telling
 
-return show_entry(ARGV[1]) or false
+return telling.show(ARGV[1]) or false

@@ -10,7 +10,7 @@
 local shown = {}
 
 for i, id in ipairs(ARGV) do
-  shown[i] = show_run(id) or false
+  shown[i] = showing.show(id) or false
 end
 
 return shown

@@ -11,15 +11,15 @@ local node = cmsgpack.unpack(ARGV[1])
 local id = node[NODE.id]
 
 redis.call(
-  'HSET', node_key(id), 'ttl_ms', node[NODE.ttl_ms], 'program', node[NODE.program], 'facts', node[NODE.facts],
+  'HSET', keys.node(id), 'ttl_ms', node[NODE.ttl_ms], 'program', node[NODE.program], 'facts', node[NODE.facts],
   'queues', cmsgpack.pack(node[NODE.queues])
 )
-redis.call('DEL', jobs_key(id))
-in_chunks('SADD', jobs_key(id), node[NODE.jobs])
+redis.call('DEL', keys.jobs(id))
+records.in_chunks('SADD', keys.jobs(id), node[NODE.jobs])
 
 -- A lost one stays where the rest of its runs are looked for.
-if redis.call('HEXISTS', node_key(id), 'lost') == 0 then
-  redis.call('ZADD', NODES, NOW + node[NODE.ttl_ms], id)
+if redis.call('HEXISTS', keys.node(id), 'lost') == 0 then
+  redis.call('ZADD', keys.NODES, clock.NOW + node[NODE.ttl_ms], id)
 end
 
-return NOW
+return clock.NOW

@@ -3,14 +3,16 @@
 -- KEYS[1]  the prefix
 -- ARGV[1]  the node
 --
+-- Returns  nothing
+--
 -- include: relief
 -- include: nodes
 
-local known = pick(node_key(ARGV[1]), {'lost', 'ttl_ms'})
+local known = records.pick(keys.node(ARGV[1]), {'lost', 'ttl_ms'})
 
 if known and known.ttl_ms and not known.lost then
-  lose(ARGV[1], false)
-  conclude()
+  nodes.lose(ARGV[1], false)
+  places.conclude()
 end
 
 return 1

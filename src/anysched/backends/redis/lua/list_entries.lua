@@ -10,11 +10,11 @@
 
 local limit = math.max(tonumber(ARGV[2]), 1)
 local after = ARGV[1] == '' and '-' or '(' .. ARGV[1]
-local ids = redis.call('ZRANGEBYLEX', ENTRY_IDS, after, '+', 'LIMIT', 0, limit + 1)
+local ids = redis.call('ZRANGEBYLEX', keys.ENTRY_IDS, after, '+', 'LIMIT', 0, limit + 1)
 local page = {#ids > limit and ids[limit] or ''}
 
 for i = 1, math.min(#ids, limit) do
-  page[#page + 1] = show_entry(ids[i]) or cmsgpack.pack({id = ids[i], corrupt = 'it is gone'})
+  page[#page + 1] = telling.show(ids[i]) or cmsgpack.pack({id = ids[i], corrupt = 'it is gone'})
 end
 
 return page

@@ -6,15 +6,15 @@
 --
 -- include: keys
 
-local queues = redis.call('SUNION', QUEUES, PAUSED)
+local queues = redis.call('SUNION', keys.QUEUES, keys.PAUSED)
 local shown = {}
 table.sort(queues)
 
 for i, queue in ipairs(queues) do
   shown[i] = {
     name = queue,
-    ready = redis.call('ZCARD', ready_key(queue)),
-    paused = redis.call('SISMEMBER', PAUSED, queue) == 1,
+    ready = redis.call('ZCARD', keys.ready(queue)),
+    paused = redis.call('SISMEMBER', keys.PAUSED, queue) == 1,
   }
 end
 

@@ -23,19 +23,19 @@ local found = {}
 local looked_at = 0
 
 local function ready_sources()
-  local queues = redis.call('SMEMBERS', QUEUES)
+  local queues = redis.call('SMEMBERS', keys.QUEUES)
   local sources = {}
   table.sort(queues)
 
   for _, queue in ipairs(queues) do
     if wanted_queue == '' or wanted_queue == queue then
-      sources[#sources + 1] = {'ZREVRANGE', ready_key(queue)}
+      sources[#sources + 1] = {'ZREVRANGE', keys.ready(queue)}
     end
   end
 
-  for _, bucket in ipairs(buckets()) do
+  for _, bucket in ipairs(places.buckets()) do
     if wanted_queue == '' or wanted_queue == bucket.queue then
-      sources[#sources + 1] = {'ZREVRANGE', aside_key(bucket.name)}
+      sources[#sources + 1] = {'ZREVRANGE', keys.aside(bucket.name)}
     end
   end
 
@@ -44,12 +44,12 @@ end
 
 -- The running ones of all nodes whose token is below the position (0: any), newest first.
 local function newest_running(position, count)
-  local below = position > 0 and '(' .. digits(position) or '+inf'
+  local below = position > 0 and '(' .. clock.digits(position) or '+inf'
   local items = {}
 
-  for _, node in ipairs(redis.call('ZRANGE', NODES, 0, MOST_NODES - 1)) do
+  for _, node in ipairs(redis.call('ZRANGE', keys.NODES, 0, MOST_NODES - 1)) do
     local flat = redis.call(
-      'ZREVRANGEBYSCORE', held_key(node), below, '-inf', 'WITHSCORES', 'LIMIT', 0, count
+      'ZREVRANGEBYSCORE', keys.held(node), below, '-inf', 'WITHSCORES', 'LIMIT', 0, count
     )
 
     for i = 1, #flat, 2 do
@@ -67,14 +67,14 @@ local function sources_of(status)
   elseif status == 'running' then
     return {{'held'}}
   elseif status == 'scheduled' or status == 'retrying' then
-    return {{'ZREVRANGE', DUE}}
+    return {{'ZREVRANGE', keys.DUE}}
   elseif status == 'waiting' then
-    return {{'ZREVRANGE', WAITING}}
+    return {{'ZREVRANGE', keys.WAITING}}
   elseif status == 'failed' then
-    return {{'ZREVRANGE', FAILED}}
+    return {{'ZREVRANGE', keys.FAILED}}
   end
 
-  return {{'LRANGE', finished_key(status)}}
+  return {{'LRANGE', keys.finished(status)}}
 end
 
 -- What comes next in a source, as {id, the position after it}.
@@ -93,15 +93,15 @@ local function fetch(source, position, count)
 end
 
 local function show(id, status)
-  local run, reason = pick(run_key(id), {'job', 'status', 'queue'})
+  local run, reason = records.pick(keys.run(id), {'job', 'status', 'queue'})
 
   if reason then
-    found[#found + 1] = show_run(id)
+    found[#found + 1] = showing.show(id)
   elseif
     run.job and (run.status or 'ready') == status
     and (wanted_queue == '' or (run.queue or 'default') == wanted_queue)
   then
-    found[#found + 1] = show_run(id)
+    found[#found + 1] = showing.show(id)
   end
 end
 
@@ -120,7 +120,7 @@ local function read_source(source, status, position)
       position = item[2]
     end
 
-    if #items == 0 or (source[1] == 'LRANGE' and position >= LISTED) then
+    if #items == 0 or (source[1] == 'LRANGE' and position >= places.LISTED) then
       return nil
     end
   end
@@ -145,7 +145,7 @@ local function page()
         local rest = read_source(sources[number], status, number == first and position or 0)
 
         if rest then
-          return status .. ' ' .. number .. ' ' .. digits(rest)
+          return status .. ' ' .. number .. ' ' .. clock.digits(rest)
         end
       end
     end

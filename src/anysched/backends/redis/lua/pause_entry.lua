@@ -8,16 +8,16 @@
 --
 -- include: rules
 
-local known = known_entry(ARGV[1])
+local known = rules.find(ARGV[1])
 
 if not known then
   return 0
 end
 
-redis.call('HSET', entry_key(ARGV[1]), 'note', ARGV[2])
+redis.call('HSET', keys.entry(ARGV[1]), 'note', ARGV[2])
 
 if known.status == 'active' then
-  halt(ARGV[1], 'paused')
+  cursors.halt(ARGV[1], 'paused')
 end
 
 return 1

@@ -4,13 +4,15 @@
 -- ARGV[1]  the queue
 -- ARGV[2]  1: pause; 0: resume
 --
+-- Returns  nothing
+--
 -- include: hints
 
 if ARGV[2] == '1' then
-  redis.call('SADD', PAUSED, ARGV[1])
+  redis.call('SADD', keys.PAUSED, ARGV[1])
 else
-  redis.call('SREM', PAUSED, ARGV[1])
-  wake(ARGV[1], WOKEN_AT_MOST)
+  redis.call('SREM', keys.PAUSED, ARGV[1])
+  hints.wake(ARGV[1], hints.WOKEN_AT_MOST)
 end
 
 return 1

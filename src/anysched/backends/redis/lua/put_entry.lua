@@ -10,20 +10,20 @@
 -- include: rules
 -- include: memos
 
-if recall('put:' .. ARGV[3]) then
+if memos.recall('put:' .. ARGV[3]) then
   return 1
 end
 
 local new = cmsgpack.unpack(ARGV[1])
-local known = known_entry(new[ENTRY.id])
+local known = rules.find(new[ENTRY.id])
 
 if not known then
-  add_entry(new, new[ENTRY.declared])
+  rules.add(new, new[ENTRY.declared])
 elseif ARGV[2] == '1' then
-  change_entry(new, new[ENTRY.declared], known.status)
+  rules.change(new, new[ENTRY.declared], known.status)
 else
   return 0
 end
 
-memorise('put:' .. ARGV[3], '1')
+memos.memorise('put:' .. ARGV[3], '1')
 return 1

@@ -5,18 +5,20 @@
 -- ARGV[2]  the node that claimed it
 -- ARGV[3]  why
 --
+-- Returns  nothing
+--
 -- include: moves
 
 local id, node = ARGV[1], ARGV[2]
 
-if redis.call('ZREM', held_key(node), id) == 1 then
-  local job = redis.pcall('HGET', run_key(id), 'job')
+if redis.call('ZREM', keys.held(node), id) == 1 then
+  local job = redis.pcall('HGET', keys.run(id), 'job')
 
   if type(job) == 'string' then
-    redis.call('SREM', live_key(job), id)
+    redis.call('SREM', keys.live(job), id)
   end
 
-  quarantine('run', id, ARGV[3])
+  records.quarantine('run', id, ARGV[3])
 end
 
 return 1

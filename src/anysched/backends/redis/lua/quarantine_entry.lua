@@ -4,9 +4,11 @@
 -- ARGV[1]  the entry
 -- ARGV[2]  why
 --
+-- Returns  nothing
+--
 -- include: records
 
-redis.call('ZREM', ENTRIES, ARGV[1])
-redis.call('ZREM', AWAITING, ARGV[1])
-quarantine('entry', ARGV[1], ARGV[2])
+redis.call('ZREM', keys.ENTRIES, ARGV[1])
+redis.call('ZREM', keys.AWAITING, ARGV[1])
+records.quarantine('entry', ARGV[1], ARGV[2])
 return 1

@@ -10,11 +10,11 @@
 -- include: relief
 -- include: locks
 
-local held_by, token = holder()
+local held_by, token = locks.holder()
 
 if held_by ~= owner then
   return 0
 end
 
-hold(token, tonumber(ARGV[3]))
+locks.hold(token, tonumber(ARGV[3]))
 return 1

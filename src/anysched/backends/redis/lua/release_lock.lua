@@ -9,17 +9,17 @@
 -- include: relief
 -- include: locks
 
-local held_by = holder()
-local first = first_in_line()
+local held_by = locks.holder()
+local first = locks.first_in_line()
 local held = held_by == owner
-local waited = leave_line(owner)
+local waited = locks.leave_line(owner)
 
 if held then
-  redis.call('DEL', lock)
+  redis.call('DEL', locks.lock)
 end
 
 if held or (not held_by and first == owner) then
-  call_first()
+  locks.call_first()
 end
 
 return (held or waited) and 1 or 0

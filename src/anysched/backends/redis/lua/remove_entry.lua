@@ -8,12 +8,12 @@
 -- include: deals
 
 local id = ARGV[1]
-local was_there = redis.call('ZREM', ENTRY_IDS, id)
+local was_there = redis.call('ZREM', keys.ENTRY_IDS, id)
 
-redis.call('ZREM', ENTRIES, id)
-redis.call('ZREM', AWAITING, id)
-redis.call('DEL', entry_key(id), live_of_key(id))
-cancel_all(redis.call('ZRANGE', waiting_of_key(id), 0, -1))
-redis.call('DEL', waiting_of_key(id))
-conclude()
+redis.call('ZREM', keys.ENTRIES, id)
+redis.call('ZREM', keys.AWAITING, id)
+redis.call('DEL', keys.entry(id), keys.live_of(id))
+deals.cancel_all(redis.call('ZRANGE', keys.waiting_of(id), 0, -1))
+redis.call('DEL', keys.waiting_of(id))
+places.conclude()
 return was_there

@@ -12,20 +12,20 @@
 -- include: programs
 
 local node = ARGV[1]
-local known = pick(node_key(node), {'lost', 'ttl_ms', 'program'})
+local known = records.pick(keys.node(node), {'lost', 'ttl_ms', 'program'})
 
 if not known or known.lost or not known.ttl_ms then
-  return cmsgpack.pack({lost = true, now_ms = NOW})
+  return cmsgpack.pack({lost = true, now_ms = clock.NOW})
 end
 
-redis.call('ZADD', NODES, NOW + ARGV[2], node)
+redis.call('ZADD', keys.NODES, clock.NOW + ARGV[2], node)
 
 if known.program then
-  renew_program(known.program)
+  programs.renew(known.program)
 end
 
-tidy(node)
-upkeep()
-conclude()
+nodes.tidy(node)
+upkeep.all()
+places.conclude()
 
-return cmsgpack.pack({lost = false, now_ms = NOW, cancels = redis.call('ZRANGE', cancel_key(node), 0, -1)})
+return cmsgpack.pack({lost = false, now_ms = clock.NOW, cancels = redis.call('ZRANGE', keys.cancel(node), 0, -1)})

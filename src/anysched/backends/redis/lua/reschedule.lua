@@ -10,11 +10,11 @@
 -- include: moves
 
 local id = ARGV[1]
-local run, reason = pick_run(id)
+local run, reason = records.pick_run(id)
 
 if not run then
   if reason then
-    quarantine('run', id, reason)
+    records.quarantine('run', id, reason)
     return {reason}
   end
 
@@ -22,15 +22,15 @@ if not run then
 end
 
 local before = run.status
-local due_ms = tonumber(ARGV[2]) or NOW + tonumber(ARGV[3])
+local due_ms = tonumber(ARGV[2]) or clock.NOW + tonumber(ARGV[3])
 
 if before == 'scheduled' or before == 'retrying' then
-  postpone(id, run, before, due_ms)
-elseif before == 'ready' and due_ms > NOW then
-  postpone(id, run, 'scheduled', due_ms)
+  moves.postpone(id, run, before, due_ms)
+elseif before == 'ready' and due_ms > clock.NOW then
+  moves.postpone(id, run, 'scheduled', due_ms)
 elseif before == 'ready' then
-  redis.call('HSET', run_key(id), 'due_ms', due_ms)
+  redis.call('HSET', keys.run(id), 'due_ms', due_ms)
 end
 
-conclude()
+places.conclude()
 return before

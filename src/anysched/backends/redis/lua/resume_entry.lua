@@ -9,15 +9,15 @@
 --
 -- include: rules
 
-local known = known_entry(ARGV[1])
+local known = rules.find(ARGV[1])
 
 if not known or known.revision ~= ARGV[2] then
   return 0
 end
 
 if known.status == 'paused' then
-  redis.call('HDEL', entry_key(ARGV[1]), 'note')
-  activate(ARGV[1], tonumber(ARGV[3]))
+  redis.call('HDEL', keys.entry(ARGV[1]), 'note')
+  cursors.activate(ARGV[1], tonumber(ARGV[3]))
 end
 
 return 1

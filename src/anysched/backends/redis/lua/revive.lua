@@ -8,12 +8,12 @@
 -- include: storing
 
 local id = ARGV[1]
-local key = run_key(id)
-local run, reason = pick_run(id)
+local key = keys.run(id)
+local run, reason = records.pick_run(id)
 
 if not run or run.status ~= 'failed' then
   if reason then
-    quarantine('run', id, reason)
+    records.quarantine('run', id, reason)
     return {reason}
   end
 
@@ -21,27 +21,27 @@ if not run or run.status ~= 'failed' then
 end
 
 if run.key then
-  if holder_of(run.key) then
+  if storing.holder_of(run.key) then
     redis.call('HDEL', key, 'key')
   else
-    redis.call('SET', key_key(run.key), id)
+    redis.call('SET', keys.key(run.key), id)
   end
 end
 
 redis.call('HDEL', key, 'attempt', 'crashes', 'crash_times', 'finished_ms', 'status', 'watch')
 redis.call('PERSIST', key)
-redis.call('ZREM', FAILED, id)
-redis.call('ZREM', FAILED_UNTIL, id)
-make_ready(id, run)
+redis.call('ZREM', keys.FAILED, id)
+redis.call('ZREM', keys.FAILED_UNTIL, id)
+places.make_ready(id, run)
 
 if run.entry_id then
-  local entry = pick(entry_key(run.entry_id), {'revision', 'last_runs'})
+  local entry = records.pick(keys.entry(run.entry_id), {'revision', 'last_runs'})
 
   if entry and entry.revision then
-    redis.call('ZADD', live_of_key(run.entry_id), in_order(), id)
-    note_status(run.entry_id, entry.last_runs, id, 'live')
+    redis.call('ZADD', keys.live_of(run.entry_id), clock.in_order(), id)
+    cursors.note_status(run.entry_id, entry.last_runs, id, 'live')
   end
 end
 
-conclude()
+places.conclude()
 return 'failed'

@@ -10,8 +10,8 @@
 --
 -- include: records
 
-local key = run_key(ARGV[1])
-local run = pick(key, {'status', 'token', 'crashes'})
+local key = keys.run(ARGV[1])
+local run = records.pick(key, {'status', 'token', 'crashes'})
 
 if not run or run.status ~= 'running' or run.token ~= ARGV[2] then
   return 0

@@ -19,19 +19,19 @@ local ENTRY_NUMBERS = {'next_ms', 'run_count', 'missed_count', 'overlap_skipped'
 -- --- firing ---------------------------------------------------------------------------------------------------
 
 local function set_aside_entry(id, reason)
-  redis.call('ZREM', ENTRIES, id)
-  redis.call('ZREM', AWAITING, id)
-  quarantine('entry', id, reason)
+  redis.call('ZREM', keys.ENTRIES, id)
+  redis.call('ZREM', keys.AWAITING, id)
+  records.quarantine('entry', id, reason)
 end
 
 -- Moves the cursor, or stops the entry.
 local function advance(id, fire)
   if fire[FIRE.next_ms] > 0 then
-    activate(id, fire[FIRE.next_ms])
+    cursors.activate(id, fire[FIRE.next_ms])
   elseif fire[FIRE.end] == 'completion' then
-    suspend(id, '', 0)
+    cursors.suspend(id, '', 0)
   else
-    halt(id, 'finished')
+    cursors.halt(id, 'finished')
   end
 end
 
@@ -45,15 +45,15 @@ local function make_runs(id, entry, fire)
 
     if limit > 0 and entry.run_count >= limit then
       skipped = skipped + 1
-    elseif redis.call('EXISTS', run_key(run_id)) == 1 then
+    elseif redis.call('EXISTS', keys.run(run_id)) == 1 then
       last_id = run_id
-    elseif make(id, new, overlap) then
+    elseif deals.make(id, new, overlap) then
       local planned = new[NEW_RUN.scheduled_for_ms]
       made, last_id = made + 1, run_id
       entry.run_count = entry.run_count + 1
       entry.last_ms = planned > 0 and planned or fire[FIRE.cursor_ms]
       -- Read again: what was cancelled for this run is noted there.
-      entry.last_runs = note_made(id, redis.call('HGET', entry_key(id), 'last_runs'), run_id, entry.last_ms)
+      entry.last_runs = cursors.note_made(id, redis.call('HGET', keys.entry(id), 'last_runs'), run_id, entry.last_ms)
     else
       skipped = skipped + 1
       entry.overlap_skipped = entry.overlap_skipped + 1
@@ -64,19 +64,19 @@ local function make_runs(id, entry, fire)
 end
 
 local function await_end(id, run_id, after_ms)
-  local run = run_id and pick_run(run_id)
+  local run = run_id and records.pick_run(run_id)
 
-  if run and not FINAL[run.status] then
-    suspend(id, run_id, after_ms)
+  if run and not moves.FINAL[run.status] then
+    cursors.suspend(id, run_id, after_ms)
   else
-    activate(id, NOW + math.max(after_ms, 1))
+    cursors.activate(id, clock.NOW + math.max(after_ms, 1))
   end
 end
 
 local function fire_entry(fire)
   local id = fire[FIRE.entry_id]
-  local entry, reason = pick(entry_key(id), ENTRY_STATE)
-  local wrong = entry and to_numbers(entry, ENTRY_NUMBERS)
+  local entry, reason = records.pick(keys.entry(id), ENTRY_STATE)
+  local wrong = entry and records.to_numbers(entry, ENTRY_NUMBERS)
 
   if reason or wrong then
     set_aside_entry(id, reason or wrong .. ' is not a whole number')
@@ -106,10 +106,10 @@ local function fire_entry(fire)
     counts[#counts + 1] = entry.last_ms
   end
 
-  redis.call('HSET', entry_key(id), unpack(counts))
+  redis.call('HSET', keys.entry(id), unpack(counts))
 
   if fire[FIRE.limit] > 0 and entry.run_count >= fire[FIRE.limit] then
-    halt(id, 'finished')
+    cursors.halt(id, 'finished')
   elseif fire[FIRE.next_ms] == 0 and fire[FIRE.end] == 'completion' then
     await_end(id, last_id, fire[FIRE.after_ms])
   end
@@ -124,7 +124,7 @@ local function fire_all()
     return {}
   end
 
-  local known = recall('tick:' .. ARGV[1])
+  local known = memos.recall('tick:' .. ARGV[1])
 
   if known then
     return cmsgpack.unpack(known)
@@ -136,20 +136,20 @@ local function fire_all()
     answers[i] = fire_entry(fire)
   end
 
-  memorise('tick:' .. ARGV[1], cmsgpack.pack(answers))
+  memos.memorise('tick:' .. ARGV[1], cmsgpack.pack(answers))
   return answers
 end
 
 -- --- looking --------------------------------------------------------------------------------------------------
 
-local programs
+local running
 
 -- Whether a program that still runs declares an entry.
 local function is_declared(id)
-  programs = programs or redis.call('ZRANGEBYSCORE', PROGRAMS, '(' .. digits(NOW), '+inf')
+  running = running or redis.call('ZRANGEBYSCORE', keys.PROGRAMS, '(' .. clock.digits(clock.NOW), '+inf')
 
-  for _, program in ipairs(programs) do
-    if redis.call('SISMEMBER', program_key(program), id) == 1 then
+  for _, program in ipairs(running) do
+    if redis.call('SISMEMBER', keys.program(program), id) == 1 then
       return true
     end
   end
@@ -161,7 +161,7 @@ local due, retired = {}, {}
 
 -- Puts a due entry on its list; false if it was taken off the list of the active instead.
 local function look_at(id, cursor_ms)
-  local entry, reason = pick(entry_key(id), {'spec', 'revision', 'status', 'run_count', 'declared'})
+  local entry, reason = records.pick(keys.entry(id), {'spec', 'revision', 'status', 'run_count', 'declared'})
 
   if not entry or not entry.spec or not entry.revision then
     set_aside_entry(id, reason or (entry and next(entry) and 'it has no spec' or 'it is gone'))
@@ -169,8 +169,8 @@ local function look_at(id, cursor_ms)
   end
 
   if entry.declared == '1' and not is_declared(id) then
-    halt(id, 'finished')
-    redis.call('HSET', entry_key(id), 'note', RETIRED)
+    cursors.halt(id, 'finished')
+    redis.call('HSET', keys.entry(id), 'note', RETIRED)
     retired[#retired + 1] = id
     return false
   end
@@ -186,14 +186,14 @@ local function look(count)
   local left = MOST_RETIRED
 
   while true do
-    local flat = redis.call('ZRANGE', ENTRIES, 0, count, 'WITHSCORES')
+    local flat = redis.call('ZRANGE', keys.ENTRIES, 0, count, 'WITHSCORES')
     local whole = true
     due = {}
 
     for i = 1, math.min(#flat, 2 * count), 2 do
       local cursor_ms = tonumber(flat[i + 1])
 
-      if cursor_ms > NOW then
+      if cursor_ms > clock.NOW then
         break
       end
 
@@ -210,9 +210,9 @@ local function look(count)
 end
 
 local fired = fire_all()
-conclude()
+places.conclude()
 local next_due_ms = look(math.max(tonumber(ARGV[3]), 0))
 
 return cmsgpack.pack({
-  now_ms = NOW, fired = fired, due = due, next_due_ms = next_due_ms, retired = retired, corrupt = corrupt,
+  now_ms = clock.NOW, fired = fired, due = due, next_due_ms = next_due_ms, retired = retired, corrupt = records.corrupt,
 })

@@ -6,30 +6,30 @@
 --
 -- include: places
 
-local function sum(command, keys)
+local function sum(command, names)
   local total = 0
 
-  for _, key in ipairs(keys) do
+  for _, key in ipairs(names) do
     total = total + redis.call(command, key)
   end
 
   return total
 end
 
-local function keys_of(names, make)
-  local keys = {}
+local function keys_of(names, make_key)
+  local made = {}
 
   for i, name in ipairs(names) do
-    keys[i] = make(name)
+    made[i] = make_key(name)
   end
 
-  return keys
+  return made
 end
 
 -- Whether a live node has the job among its own.
-local function is_known(job, nodes)
-  for _, node in ipairs(nodes) do
-    if redis.call('SISMEMBER', jobs_key(node), job) == 1 then
+local function is_known(job, live_nodes)
+  for _, node in ipairs(live_nodes) do
+    if redis.call('SISMEMBER', keys.jobs(node), job) == 1 then
       return true
     end
   end
@@ -37,30 +37,30 @@ local function is_known(job, nodes)
   return false
 end
 
-local live = redis.call('ZRANGEBYSCORE', NODES, digits(NOW), '+inf')
+local live = redis.call('ZRANGEBYSCORE', keys.NODES, clock.digits(clock.NOW), '+inf')
 local unknown = {}
 local set_aside = 0
 
-for _, bucket in ipairs(buckets()) do
-  set_aside = set_aside + redis.call('ZCARD', aside_key(bucket.name))
+for _, bucket in ipairs(places.buckets()) do
+  set_aside = set_aside + redis.call('ZCARD', keys.aside(bucket.name))
 
   if bucket.reason == 'unknown' and not is_known(bucket.job, live) then
     unknown[#unknown + 1] = {bucket.job, bucket.since}
   end
 end
 
-local counted = redis.call('HMGET', TOTALS, 'succeeded', 'failed', 'cancelled', 'expired')
+local counted = redis.call('HMGET', keys.TOTALS, 'succeeded', 'failed', 'cancelled', 'expired')
 
 local counts = cmsgpack.pack({
-  ready = sum('ZCARD', keys_of(redis.call('SMEMBERS', QUEUES), ready_key)) + set_aside,
-  scheduled = redis.call('ZCARD', DUE),
-  running = sum('ZCARD', keys_of(redis.call('ZRANGE', NODES, 0, -1), held_key)),
-  waiting = redis.call('ZCARD', WAITING),
-  failed_kept = redis.call('ZCOUNT', FAILED_UNTIL, '(' .. digits(NOW), '+inf'),
+  ready = sum('ZCARD', keys_of(redis.call('SMEMBERS', keys.QUEUES), keys.ready)) + set_aside,
+  scheduled = redis.call('ZCARD', keys.DUE),
+  running = sum('ZCARD', keys_of(redis.call('ZRANGE', keys.NODES, 0, -1), keys.held)),
+  waiting = redis.call('ZCARD', keys.WAITING),
+  failed_kept = redis.call('ZCOUNT', keys.FAILED_UNTIL, '(' .. clock.digits(clock.NOW), '+inf'),
   set_aside = set_aside,
-  corrupt = redis.call('ZCARD', CORRUPT),
-  entries = redis.call('ZCARD', ENTRY_IDS),
-  active_entries = redis.call('ZCARD', ENTRIES) + redis.call('ZCARD', AWAITING),
+  corrupt = redis.call('ZCARD', keys.CORRUPT),
+  entries = redis.call('ZCARD', keys.ENTRY_IDS),
+  active_entries = redis.call('ZCARD', keys.ENTRIES) + redis.call('ZCARD', keys.AWAITING),
   succeeded = tonumber(counted[1]) or 0,
   failed = tonumber(counted[2]) or 0,
   cancelled = tonumber(counted[3]) or 0,

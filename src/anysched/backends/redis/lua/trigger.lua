@@ -10,7 +10,7 @@
 -- include: deals
 
 local id = ARGV[1]
-local entry = pick(entry_key(id), {'revision'})
+local entry = records.pick(keys.entry(id), {'revision'})
 
 if not entry or not entry.revision then
   return false
@@ -19,15 +19,15 @@ end
 local new = cmsgpack.unpack(ARGV[2])
 local run_id, planned = new[NEW_RUN.id], new[NEW_RUN.scheduled_for_ms]
 
-if redis.call('EXISTS', run_key(run_id)) == 1 then
+if redis.call('EXISTS', keys.run(run_id)) == 1 then
   return {1, 0}
 end
 
-local made = make(id, new, ARGV[3])
+local made = deals.make(id, new, ARGV[3])
 
 if made then
-  note_made(id, redis.call('HGET', entry_key(id), 'last_runs'), run_id, planned > 0 and planned or NOW)
+  cursors.note_made(id, redis.call('HGET', keys.entry(id), 'last_runs'), run_id, planned > 0 and planned or clock.NOW)
 end
 
-conclude()
+places.conclude()
 return made and {1, 0} or {0, 1}

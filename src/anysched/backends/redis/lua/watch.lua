@@ -10,11 +10,11 @@
 -- include: showing
 
 local id, inbox = ARGV[1], ARGV[2]
-local run = pick_run(id)
+local run = records.pick_run(id)
 
 -- One watcher is remembered by name. For several, everybody is told.
-if run and not FINAL[run.status] and run.watch ~= inbox then
-  redis.call('HSET', run_key(id), 'watch', run.watch and '*' or inbox)
+if run and not moves.FINAL[run.status] and run.watch ~= inbox then
+  redis.call('HSET', keys.run(id), 'watch', run.watch and '*' or inbox)
 end
 
-return show_run(id) or false
+return showing.show(id) or false

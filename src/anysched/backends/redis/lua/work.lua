@@ -22,68 +22,78 @@ local node = ARGV[1]
 
 -- Whether a run that is no longer held under a token was settled under it, and not taken away.
 local function was_settled(id, status, current, token)
-  local text = digits(token)
-  local notes = redis.call('HMGET', run_key(id), 'settled', 'taken')
+  local text = clock.digits(token)
+  local notes = redis.call('HMGET', keys.run(id), 'settled', 'taken')
 
   if notes[1] and string.find(' ' .. notes[1], ' ' .. text .. '@', 1, true) then
     return true
   end
 
-  return FINAL[status] == true and current == text and notes[2] ~= text
+  return moves.FINAL[status] == true and current == text and notes[2] ~= text
 end
 
 -- Remembers that a run which goes on was settled under a token: "<token>@<when>" for each.
 local function note_settled(id, token)
-  local kept = {digits(token) .. '@' .. digits(NOW)}
+  local kept = {clock.digits(token) .. '@' .. clock.digits(clock.NOW)}
 
-  for known, at in string.gmatch(redis.call('HGET', run_key(id), 'settled') or '', '(%d+)@(%d+)') do
-    if NOW - tonumber(at) < TOMBSTONE_MS and #kept < MOST_TOMBSTONES then
+  for known, at in string.gmatch(redis.call('HGET', keys.run(id), 'settled') or '', '(%d+)@(%d+)') do
+    if clock.NOW - tonumber(at) < TOMBSTONE_MS and #kept < MOST_TOMBSTONES then
       kept[#kept + 1] = known .. '@' .. at
     end
   end
 
-  redis.call('HSET', run_key(id), 'settled', table.concat(kept, ' '))
+  redis.call('HSET', keys.run(id), 'settled', table.concat(kept, ' '))
 end
 
 local function apply(id, run, kind, outcome)
   if kind == 'succeeded' or kind == 'failed' or kind == 'cancelled' then
-    finish(id, run, kind, outcome[OUTCOME.ttl_ms], kind == 'succeeded' and outcome[OUTCOME.result])
+    moves.finish(id, run, kind, outcome[OUTCOME.ttl_ms], kind == 'succeeded' and outcome[OUTCOME.result])
   elseif run.cancel_requested then
-    finish(id, run, 'cancelled', outcome[OUTCOME.ttl_ms])
+    moves.finish(id, run, 'cancelled', outcome[OUTCOME.ttl_ms])
   elseif kind == 'retry' then
-    postpone(id, run, 'retrying', NOW + outcome[OUTCOME.delay_ms])
+    moves.postpone(id, run, 'retrying', clock.NOW + outcome[OUTCOME.delay_ms])
   elseif kind == 'snooze' then
-    redis.call('HSET', run_key(id), 'attempt', run.attempt - 1)
-    postpone(id, run, 'scheduled', NOW + outcome[OUTCOME.delay_ms])
+    redis.call('HSET', keys.run(id), 'attempt', run.attempt - 1)
+    moves.postpone(id, run, 'scheduled', clock.NOW + outcome[OUTCOME.delay_ms])
   else
-    return_run(id, run)
+    moves.return_run(id, run)
   end
 end
 
 -- The common case: a success that nothing else hangs on.
-local function succeed(id, key, holder, job, outcome)
+local function succeed(id, key, held_by, job, outcome)
   local result = outcome[OUTCOME.result]
-  take_from_node(id, holder, job)
+  places.take_from_node(id, held_by, job)
 
   if result ~= '' then
-    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', NOW, 'node', '', 'result', result)
+    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW, 'node', '', 'result', result)
   else
-    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', NOW, 'node', '')
+    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW, 'node', '')
   end
 
-  redis.call('PEXPIRE', key, math.max(outcome[OUTCOME.ttl_ms], SHORTEST_TTL_MS))
-  append(ended, 'succeeded', id)
+  redis.call('PEXPIRE', key, math.max(outcome[OUTCOME.ttl_ms], moves.SHORTEST_TTL_MS))
+  places.append(places.ended, 'succeeded', id)
+end
+
+-- Takes a run from this node whose record cannot be read any more.
+local function lose_hold(id, job)
+  redis.call('ZREM', keys.held(node), id)
+
+  if job then
+    redis.call('SREM', keys.live(job), id)
+  end
 end
 
 local function settle(outcome)
   local id, token, kind = outcome[OUTCOME.run_id], outcome[OUTCOME.token], outcome[OUTCOME.kind]
-  local key = run_key(id)
+  local key = keys.run(id)
   local run = redis.pcall(
     'HMGET', key, 'status', 'token', 'node', 'job', 'key', 'entry_id', 'watch', 'cancel_requested'
   )
 
   if run.err then
-    quarantine('run', id, 'not a hash')
+    lose_hold(id)
+    records.quarantine('run', id, 'not a hash')
     return false
   end
 
@@ -99,10 +109,11 @@ local function settle(outcome)
     return true
   end
 
-  local whole, reason = pick_run(id)
+  local whole, reason = records.pick_run(id)
 
   if not whole then
-    quarantine('run', id, reason)
+    lose_hold(id, run[4])
+    records.quarantine('run', id, reason)
     return false
   end
 
@@ -110,7 +121,7 @@ local function settle(outcome)
     note_settled(id, token)
   end
 
-  add_error(id, outcome[OUTCOME.error])
+  moves.add_error(id, outcome[OUTCOME.error])
   apply(id, whole, kind, outcome)
   return true
 end
@@ -126,7 +137,7 @@ local slots = {}
 
 local function knows(job)
   if known_jobs[job] == nil then
-    known_jobs[job] = redis.call('SISMEMBER', jobs_key(node), job) == 1
+    known_jobs[job] = redis.call('SISMEMBER', keys.jobs(node), job) == 1
   end
 
   return known_jobs[job]
@@ -135,17 +146,17 @@ end
 -- How many of a job are running. One that does not run any more (its record was lost) gives its slot back.
 local function count_running(job)
   if not running_of[job] then
-    local one = redis.call('SRANDMEMBER', live_key(job))
+    local one = redis.call('SRANDMEMBER', keys.live(job))
 
     if one then
-      local status = redis.pcall('HGET', run_key(one), 'status')
+      local status = redis.pcall('HGET', keys.run(one), 'status')
 
       if status ~= 'running' then
-        redis.call('SREM', live_key(job), one)
+        redis.call('SREM', keys.live(job), one)
       end
     end
 
-    running_of[job] = redis.call('SCARD', live_key(job))
+    running_of[job] = redis.call('SCARD', keys.live(job))
   end
 
   return running_of[job]
@@ -153,26 +164,26 @@ end
 
 -- Returns runs that were set aside to their queue.
 local function bring_back_from(bucket, most)
-  local flat = redis.call('ZRANGE', aside_key(bucket.name), 0, most - 1, 'WITHSCORES')
+  local flat = redis.call('ZRANGE', keys.aside(bucket.name), 0, most - 1, 'WITHSCORES')
 
   for i = 1, #flat, 2 do
     local id = flat[i]
-    local run, reason = pick_run(id)
+    local run, reason = records.pick_run(id)
 
     if run and run.set_aside then
-      end_aside(id, run)
-      redis.call('ZADD', ready_key(bucket.queue), flat[i + 1], id)
+      places.end_aside(id, run)
+      redis.call('ZADD', keys.ready(bucket.queue), flat[i + 1], id)
     else
-      end_aside(id, {set_aside = bucket.reason, queue = bucket.queue, job = bucket.job})
+      places.end_aside(id, {set_aside = bucket.reason, queue = bucket.queue, job = bucket.job})
 
       if not run then
-        quarantine('run', id, reason or 'it is gone')
+        records.quarantine('run', id, reason or 'it is gone')
       end
     end
   end
 
   if bucket.reason == 'limit' then
-    made_ready[bucket.queue] = (made_ready[bucket.queue] or 0) + #flat / 2
+    places.made_ready[bucket.queue] = (places.made_ready[bucket.queue] or 0) + #flat / 2
   end
 
   return #flat / 2
@@ -182,7 +193,7 @@ end
 local function takeable(queue)
   local found = {}
 
-  for _, bucket in ipairs(buckets()) do
+  for _, bucket in ipairs(places.buckets()) do
     if bucket.queue == queue and knows(bucket.job) then
       found[#found + 1] = bucket
     end
@@ -199,7 +210,7 @@ local function takeable(queue)
 end
 
 local function bring_back(queues, limits)
-  local left = MOST_RETURNED
+  local left = nodes.MOST_RETURNED
 
   for _, queue in ipairs(queues) do
     for _, bucket in ipairs(takeable(queue)) do
@@ -214,26 +225,26 @@ local function bring_back(queues, limits)
 end
 
 local function start(id, run)
-  local token = next_token()
-  local key = run_key(id)
+  local token = tokens.next()
+  local key = keys.run(id)
   local attempt = run.attempt + 1
 
-  redis.call('HSET', key, 'status', 'running', 'attempt', attempt, 'token', token, 'node', node, 'started_ms', NOW)
+  redis.call('HSET', key, 'status', 'running', 'attempt', attempt, 'token', token, 'node', node, 'started_ms', clock.NOW)
 
   if run.progress then
     redis.call('HDEL', key, 'progress', 'progress_message')
   end
 
   if run.expires_at_ms and not run.started_ms then
-    redis.call('ZREM', EXPIRING, id)
+    redis.call('ZREM', keys.EXPIRING, id)
   end
 
   held[#held + 1] = token
   held[#held + 1] = id
-  append(slots, run.job, id)
+  places.append(slots, run.job, id)
 
-  if freed[run.job] then
-    freed[run.job] = freed[run.job] - 1
+  if places.freed[run.job] then
+    places.freed[run.job] = places.freed[run.job] - 1
   end
 
   if running_of[run.job] then
@@ -247,10 +258,10 @@ end
 
 -- Claims a run that was just popped from its queue, or finds out why not.
 local function consider(id, place, queue, limits)
-  local run, reason = read_run(id)
+  local run, reason = records.read_run(id)
 
   if not run then
-    quarantine('run', id, reason or 'it is gone')
+    records.quarantine('run', id, reason or 'it is gone')
     return
   end
 
@@ -258,18 +269,18 @@ local function consider(id, place, queue, limits)
     return
   end
 
-  if run.expires_at_ms and not run.started_ms and run.expires_at_ms <= NOW then
-    finish(id, run, 'expired')
-    expired = expired + 1
+  if run.expires_at_ms and not run.started_ms and run.expires_at_ms <= clock.NOW then
+    moves.finish(id, run, 'expired')
+    nodes.expired = nodes.expired + 1
   elseif not knows(run.job) then
-    put_aside(id, run, 'unknown', place)
-    local name = bucket_of('unknown', queue, run.job)
+    places.put_aside(id, run, 'unknown', place)
+    local name = places.bucket_of('unknown', queue, run.job)
 
-    if not nobody_knows[name] and not wake_who_knows(queue, run.job) then
+    if not nobody_knows[name] and not hints.wake_who_knows(queue, run.job) then
       nobody_knows[name] = true
     end
   elseif limits[run.job] and count_running(run.job) >= limits[run.job] then
-    put_aside(id, run, 'limit', place)
+    places.put_aside(id, run, 'limit', place)
   else
     start(id, run)
   end
@@ -278,20 +289,20 @@ end
 -- Claims from one queue; how many more runs may be looked at in this call.
 local function claim_from(queue, count, limits, looks)
   while #claimed < count and looks > 0 do
-    local popped = redis.call('ZPOPMIN', ready_key(queue), math.min(count - #claimed, looks))
+    local popped = redis.call('ZPOPMIN', keys.ready(queue), math.min(count - #claimed, looks))
 
     if #popped == 0 then
       break
     end
 
-    drained[queue] = true
+    places.drained[queue] = true
 
     for i = 1, #popped, 2 do
       looks = looks - 1
       consider(popped[i], popped[i + 1], queue, limits)
     end
 
-    place_all()
+    places.place_all()
   end
 
   return looks
@@ -304,7 +315,7 @@ local function open_queues(queues)
     return open
   end
 
-  for i, paused in ipairs(redis.call('SMISMEMBER', PAUSED, unpack(queues))) do
+  for i, paused in ipairs(redis.call('SMISMEMBER', keys.PAUSED, unpack(queues))) do
     if paused == 0 then
       open[#open + 1] = queues[i]
     end
@@ -319,7 +330,7 @@ local function claim_new(claim)
   local queues = open_queues(claim[CLAIM.queues])
   local looks = count + MOST_PASSED_OVER
 
-  if redis.call('EXISTS', ASIDES) == 1 then
+  if redis.call('EXISTS', keys.ASIDES) == 1 then
     bring_back(queues, limits)
   end
 
@@ -332,11 +343,11 @@ local function claim_new(claim)
   end
 
   if #claimed > 0 then
-    store_token()
-    in_chunks('ZADD', held_key(node), held)
+    tokens.store()
+    records.in_chunks('ZADD', keys.held(node), held)
 
     for job, ids in pairs(slots) do
-      in_chunks('SADD', live_key(job), ids)
+      records.in_chunks('SADD', keys.live(job), ids)
     end
   end
 
@@ -345,12 +356,12 @@ end
 
 -- Claims again what an earlier command with the same nonce has claimed; whether that was filled.
 local function claim_again(slot)
-  local filled, tokens, ids = unpack(cmsgpack.unpack(redis.call('HGET', node_key(node), 'claim' .. slot)))
+  local filled, given, ids = unpack(cmsgpack.unpack(redis.call('HGET', keys.node(node), 'claim' .. slot)))
 
   for i, id in ipairs(ids) do
-    local run = read_run(id)
+    local run = records.read_run(id)
 
-    if run and run.status == 'running' and run.token == tokens[i] then
+    if run and run.status == 'running' and run.token == given[i] then
       run.id, run.errors, run.result = id, nil, nil
       claimed[#claimed + 1] = run
     end
@@ -360,28 +371,28 @@ local function claim_again(slot)
 end
 
 local function remember_claim(nonce, turn, filled, hungry)
-  local tokens, ids = {}, {}
+  local given, ids = {}, {}
 
   for i, run in ipairs(claimed) do
-    tokens[i], ids[i] = run.token, run.id
+    given[i], ids[i] = run.token, run.id
   end
 
   local slot = turn % CLAIMS_REMEMBERED
   redis.call(
-    'HSET', node_key(node), 'turn', turn + 1, 'nonce' .. slot, nonce,
-    'claim' .. slot, cmsgpack.pack({filled, tokens, ids})
+    'HSET', keys.node(node), 'turn', turn + 1, 'nonce' .. slot, nonce,
+    'claim' .. slot, cmsgpack.pack({filled, given, ids})
   )
 end
 
 local function be_hungry(queues)
-  local since = in_order()
-  redis.call('HSET', node_key(node), 'hungry', cmsgpack.pack(queues))
-  redis.call('ZADD', HUNGRY, since, node)
-  redis.call('SET', LOOKOUT, node)
-  sooner = nil
+  local since = clock.in_order()
+  redis.call('HSET', keys.node(node), 'hungry', cmsgpack.pack(queues))
+  redis.call('ZADD', keys.HUNGRY, since, node)
+  redis.call('SET', keys.LOOKOUT, node)
+  places.sooner = nil
 
   for _, queue in ipairs(queues) do
-    redis.call('ZADD', hungry_key(queue), since, node)
+    redis.call('ZADD', keys.hungry(queue), since, node)
   end
 end
 
@@ -399,11 +410,11 @@ for i, outcome in ipairs(cmsgpack.unpack(ARGV[2])) do
   settled[i] = settle(outcome)
 end
 
-place_all()
-tidy(node)
-place_all()
+places.place_all()
+nodes.tidy(node)
+places.place_all()
 
-local known = pick(node_key(node), NODE_STATE)
+local known = records.pick(keys.node(node), NODE_STATE)
 local is_known = known ~= nil and known.ttl_ms ~= nil and known.lost == nil
 local filled, next_due_ms = false, 0
 
@@ -424,22 +435,22 @@ if ARGV[3] ~= '' and is_known then
     remember_claim(claim[CLAIM.nonce], tonumber(known.turn) or 0, filled)
   end
 
-  place_all()
+  places.place_all()
 
   if known.hungry then
-    satisfy(node)
+    hints.satisfy(node)
   end
 
   if filled then
-    pass_on_watch(node)
+    nodes.pass_on_watch(node)
   else
     be_hungry(claim[CLAIM.queues])
-    next_due_ms = next_look(node)
+    next_due_ms = nodes.next_look(node)
   end
 end
 
-conclude()
+places.conclude()
 return cmsgpack.pack({
-  now_ms = NOW, settled = settled, runs = claimed, known = is_known, more = filled, next_due_ms = next_due_ms,
-  corrupt = corrupt, lost = lost, expired = expired,
+  now_ms = clock.NOW, settled = settled, runs = claimed, known = is_known, more = filled, next_due_ms = next_due_ms,
+  corrupt = records.corrupt, lost = nodes.lost, expired = nodes.expired,
 })

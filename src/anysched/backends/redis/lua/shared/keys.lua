@@ -3,49 +3,51 @@
 
 local PREFIX = KEYS[1]
 
-local ASIDES = PREFIX .. 'asides'
-local AWAITING = PREFIX .. 'awaiting'
-local CORRUPT = PREFIX .. 'corrupt'
-local CORRUPT_REASONS = PREFIX .. 'corrupt-reasons'
-local DUE = PREFIX .. 'due'
-local ENTRIES = PREFIX .. 'entries'
-local ENTRY_IDS = PREFIX .. 'entry-ids'
-local EXPIRING = PREFIX .. 'expiring'
-local FAILED = PREFIX .. 'failed'
-local FAILED_UNTIL = PREFIX .. 'failed-until'
-local HUNGRY = PREFIX .. 'hungry'
-local LOOKOUT = PREFIX .. 'lookout'
-local NODES = PREFIX .. 'nodes'
-local PAUSED = PREFIX .. 'paused'
-local PROGRAMS = PREFIX .. 'programs'
-local PROGRAM_TTLS = PREFIX .. 'program-ttls'
-local QUEUES = PREFIX .. 'queues'
-local SEQUENCE = PREFIX .. 'sequence'
-local TOKEN = PREFIX .. 'token'
-local TOTALS = PREFIX .. 'totals'
-local WAITING = PREFIX .. 'waiting'
+local keys = {
+  ASIDES = PREFIX .. 'asides',
+  AWAITING = PREFIX .. 'awaiting',
+  CORRUPT = PREFIX .. 'corrupt',
+  CORRUPT_REASONS = PREFIX .. 'corrupt-reasons',
+  DUE = PREFIX .. 'due',
+  ENTRIES = PREFIX .. 'entries',
+  ENTRY_IDS = PREFIX .. 'entry-ids',
+  EXPIRING = PREFIX .. 'expiring',
+  FAILED = PREFIX .. 'failed',
+  FAILED_UNTIL = PREFIX .. 'failed-until',
+  HUNGRY = PREFIX .. 'hungry',
+  LOOKOUT = PREFIX .. 'lookout',
+  NODES = PREFIX .. 'nodes',
+  PAUSED = PREFIX .. 'paused',
+  PROGRAMS = PREFIX .. 'programs',
+  PROGRAM_TTLS = PREFIX .. 'program-ttls',
+  QUEUES = PREFIX .. 'queues',
+  SEQUENCE = PREFIX .. 'sequence',
+  TOKEN = PREFIX .. 'token',
+  TOTALS = PREFIX .. 'totals',
+  WAITING = PREFIX .. 'waiting',
+}
+
+function keys.aside(bucket) return PREFIX .. 'aside:' .. bucket end
+function keys.cancel(node) return PREFIX .. 'cancel:' .. node end
+function keys.entry(entry) return PREFIX .. 'entry:' .. entry end
+function keys.finished(status) return PREFIX .. 'finished:' .. status end
+function keys.held(node) return PREFIX .. 'held:' .. node end
+function keys.hungry(queue) return PREFIX .. 'hungry:' .. queue end
+function keys.jobs(node) return PREFIX .. 'jobs:' .. node end
+function keys.key(name) return PREFIX .. 'key:' .. name end
+function keys.line(lock) return PREFIX .. 'line:' .. lock end
+function keys.live(job) return PREFIX .. 'live:' .. job end
+function keys.live_of(entry) return PREFIX .. 'live-of:' .. entry end
+function keys.lock(lock) return PREFIX .. 'lock:' .. lock end
+function keys.memo(nonce) return PREFIX .. 'memo:' .. nonce end
+function keys.node(node) return PREFIX .. 'node:' .. node end
+function keys.program(program) return PREFIX .. 'program:' .. program end
+function keys.ready(queue) return PREFIX .. 'ready:' .. queue end
+function keys.run(id) return PREFIX .. 'run:' .. id end
+function keys.waiters(lock) return PREFIX .. 'waiters:' .. lock end
+function keys.waiting_of(entry) return PREFIX .. 'waiting-of:' .. entry end
 
 -- Channels.
-local HINTS = PREFIX .. 'hints'
+keys.HINTS = PREFIX .. 'hints'
 
-local function inbox_channel(inbox) return PREFIX .. 'hint:' .. inbox end
-
-local function aside_key(bucket) return PREFIX .. 'aside:' .. bucket end
-local function cancel_key(node) return PREFIX .. 'cancel:' .. node end
-local function entry_key(entry) return PREFIX .. 'entry:' .. entry end
-local function finished_key(status) return PREFIX .. 'finished:' .. status end
-local function held_key(node) return PREFIX .. 'held:' .. node end
-local function hungry_key(queue) return PREFIX .. 'hungry:' .. queue end
-local function jobs_key(node) return PREFIX .. 'jobs:' .. node end
-local function key_key(name) return PREFIX .. 'key:' .. name end
-local function line_key(lock) return PREFIX .. 'line:' .. lock end
-local function live_key(job) return PREFIX .. 'live:' .. job end
-local function live_of_key(entry) return PREFIX .. 'live-of:' .. entry end
-local function lock_key(lock) return PREFIX .. 'lock:' .. lock end
-local function node_key(node) return PREFIX .. 'node:' .. node end
-local function program_key(program) return PREFIX .. 'program:' .. program end
-local function ready_key(queue) return PREFIX .. 'ready:' .. queue end
-local function run_key(id) return PREFIX .. 'run:' .. id end
-local function memo_key(nonce) return PREFIX .. 'memo:' .. nonce end
-local function waiters_key(lock) return PREFIX .. 'waiters:' .. lock end
-local function waiting_of_key(entry) return PREFIX .. 'waiting-of:' .. entry end
+function keys.inbox(inbox) return PREFIX .. 'hint:' .. inbox end

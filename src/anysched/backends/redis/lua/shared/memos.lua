@@ -1,8 +1,10 @@
 -- Answers that are given again to the same nonce, for a while.
 -- include: keys
 
-local MEMO_TTL_MS = 60000
+local memos = {
+  MEMO_TTL_MS = 60000,
+}
 
-local function recall(nonce) return redis.call('GET', memo_key(nonce)) end
+function memos.recall(nonce) return redis.call('GET', keys.memo(nonce)) end
 
-local function memorise(nonce, answer) redis.call('SET', memo_key(nonce), answer, 'PX', MEMO_TTL_MS) end
+function memos.memorise(nonce, answer) redis.call('SET', keys.memo(nonce), answer, 'PX', memos.MEMO_TTL_MS) end

@@ -3,15 +3,17 @@
 -- include: keys
 -- include: clock
 
-local CORRUPT_KEPT = 1000
-local CORRUPT_TTL_MS = 7 * 86400000
-local VERSION = 1
+local records = {
+  CORRUPT_KEPT = 1000,
+  CORRUPT_TTL_MS = 7 * 86400000,
+  VERSION = '1', -- of a record that does not say; no other is known here
 
--- What the reply names as set aside: {id = ..., reason = ...}.
-local corrupt = {}
+  -- What the reply names as set aside: {id = ..., reason = ...}.
+  corrupt = {},
+}
 
 -- Sends a command with any number of arguments: Lua cannot unpack more than about 7,900 at once.
-local function in_chunks(command, key, list)
+function records.in_chunks(command, key, list)
   local count = #list
 
   for first = 1, count, 4000 do
@@ -20,24 +22,24 @@ local function in_chunks(command, key, list)
 end
 
 -- Notes a record (kind "run" or "entry") as unreadable. It stays where it is, a run's for a week.
-local function quarantine(kind, id, reason)
+function records.quarantine(kind, id, reason)
   local name = kind .. ':' .. id
-  corrupt[#corrupt + 1] = {id = id, reason = reason}
-  redis.call('ZADD', CORRUPT, NOW, name)
-  redis.call('HSET', CORRUPT_REASONS, name, reason)
+  records.corrupt[#records.corrupt + 1] = {id = id, reason = reason}
+  redis.call('ZADD', keys.CORRUPT, clock.NOW, name)
+  redis.call('HSET', keys.CORRUPT_REASONS, name, reason)
 
-  if redis.call('ZCARD', CORRUPT) > CORRUPT_KEPT then
-    local oldest = redis.call('ZPOPMIN', CORRUPT)
-    redis.call('HDEL', CORRUPT_REASONS, oldest[1])
+  if redis.call('ZCARD', keys.CORRUPT) > records.CORRUPT_KEPT then
+    local oldest = redis.call('ZPOPMIN', keys.CORRUPT)
+    redis.call('HDEL', keys.CORRUPT_REASONS, oldest[1])
   end
 
   if kind == 'run' then
-    redis.call('PEXPIRE', run_key(id), CORRUPT_TTL_MS)
+    redis.call('PEXPIRE', keys.run(id), records.CORRUPT_TTL_MS)
   end
 end
 
 -- Makes numbers of the fields that are; the name of one that is not, else nil.
-local function to_numbers(record, names)
+function records.to_numbers(record, names)
   for _, name in ipairs(names) do
     local text = record[name]
 
@@ -54,7 +56,7 @@ local function to_numbers(record, names)
 end
 
 -- All fields of a hash as a table; nil and a reason if it is none; nil alone if it is not there.
-local function read(key)
+function records.read(key)
   local flat = redis.pcall('HGETALL', key)
 
   if flat.err then
@@ -75,7 +77,7 @@ local function read(key)
 end
 
 -- Some fields of a hash as a table, without those that are absent; nil and a reason if it is no hash.
-local function pick(key, names)
+function records.pick(key, names)
   local values = redis.pcall('HMGET', key, unpack(names))
 
   if values.err then
@@ -104,21 +106,39 @@ local RUN_STATE = {
   'scheduled_for_ms',
 }
 
+local STATUSES = {
+  waiting = true, scheduled = true, ready = true, running = true, retrying = true,
+  succeeded = true, failed = true, cancelled = true, expired = true,
+}
+
+-- Why a run cannot be understood, if it is of another version or has no status that there is.
+function records.is_strange(run)
+  if run.version and run.version ~= records.VERSION then
+    return 'version ' .. run.version .. ' is not known here'
+  end
+
+  if run.status and not STATUSES[run.status] then
+    return 'there is no status ' .. run.status
+  end
+end
+
 -- Checks a run that was read and fills in what is not stored because it is the default. nil and a reason if corrupt.
-local function checked_run(run, reason)
+function records.check_run(run, reason)
   if not run then
     return nil, reason
   end
 
-  if run.version and run.version ~= '1' then
-    return nil, 'version ' .. run.version .. ' is not known here'
+  local strange = records.is_strange(run)
+
+  if strange then
+    return nil, strange
   end
 
   if not run.job then
     return nil, 'it has no job'
   end
 
-  local wrong = to_numbers(run, RUN_NUMBERS)
+  local wrong = records.to_numbers(run, RUN_NUMBERS)
 
   if wrong then
     return nil, wrong .. ' is not a whole number'
@@ -132,25 +152,25 @@ local function checked_run(run, reason)
 end
 
 -- A run with its texts; nil and a reason if corrupt; nil alone if there is none.
-local function read_run(id)
-  local run, reason = read(run_key(id))
+function records.read_run(id)
+  local run, reason = records.read(keys.run(id))
 
   if not run and not reason then
     return nil
   end
 
-  return checked_run(run, reason)
+  return records.check_run(run, reason)
 end
 
 -- What is needed to move a run, without its texts. nil and a reason if corrupt; nil alone if there is none.
-local function pick_run(id)
-  local run, reason = pick(run_key(id), RUN_STATE)
+function records.pick_run(id)
+  local run, reason = records.pick(keys.run(id), RUN_STATE)
 
   if run and next(run) == nil then
-    if redis.call('EXISTS', run_key(id)) == 0 then
+    if redis.call('EXISTS', keys.run(id)) == 0 then
       return nil
     end
   end
 
-  return checked_run(run, reason)
+  return records.check_run(run, reason)
 end

@@ -1,10 +1,12 @@
 -- Records as they are told to Python.
 -- include: records
 
+local showing = {}
+
 -- A run as msgpack, an object as RunRecord names its fields (numbers may be texts); with a reason if corrupt: an
 -- object {id, corrupt}; nil if there is none.
-local function show_run(id)
-  local run, reason = read(run_key(id))
+function showing.show(id)
+  local run, reason = records.read(keys.run(id))
 
   if reason then
     return cmsgpack.pack({id = id, corrupt = reason})
@@ -14,8 +16,10 @@ local function show_run(id)
     return nil
   end
 
-  if run.version and run.version ~= '1' then
-    return cmsgpack.pack({id = id, corrupt = 'version ' .. run.version .. ' is not known here'})
+  local strange = records.is_strange(run)
+
+  if strange then
+    return cmsgpack.pack({id = id, corrupt = strange})
   end
 
   local errors = {}

@@ -1,9 +1,11 @@
 -- Making runs. A new run is an array as NEW_RUN names its places.
 -- include: moves
 
-local known_queues = {}
+local storing = {
+  known_queues = {},
+}
 
-local function earlier(a, b)
+function storing.earlier(a, b)
   if a > 0 and b > 0 then
     return math.min(a, b)
   end
@@ -12,8 +14,8 @@ local function earlier(a, b)
 end
 
 -- The fields to be stored: only what is not the default, so that a waiting run takes little memory.
-local function fields_of(new, entry_id, due_ms, status)
-  local fields = {'job', new[NEW_RUN.job], 'enqueued_ms', NOW}
+function storing.fields_of(new, entry_id, due_ms, status)
+  local fields = {'job', new[NEW_RUN.job], 'enqueued_ms', clock.NOW}
   local count = 4
 
   local function put(name, value)
@@ -26,7 +28,7 @@ local function fields_of(new, entry_id, due_ms, status)
   local key, options = new[NEW_RUN.key], new[NEW_RUN.options]
   local scheduled_for_ms, ttl_ms = new[NEW_RUN.scheduled_for_ms], new[NEW_RUN.ttl_ms]
   local deadline_after_ms = new[NEW_RUN.deadline_after_ms]
-  local deadline_ms = earlier(new[NEW_RUN.deadline_ms], deadline_after_ms > 0 and NOW + deadline_after_ms or 0)
+  local deadline_ms = storing.earlier(new[NEW_RUN.deadline_ms], deadline_after_ms > 0 and clock.NOW + deadline_after_ms or 0)
 
   if status ~= 'ready' then put('status', status) end
   if payload ~= '' then put('payload', payload) end
@@ -38,63 +40,63 @@ local function fields_of(new, entry_id, due_ms, status)
   if key ~= '' then put('key', key) end
   if entry_id ~= '' then put('entry_id', entry_id) end
   if scheduled_for_ms ~= 0 then put('scheduled_for_ms', scheduled_for_ms) end
-  if ttl_ms ~= DEFAULT_TTL_MS then put('ttl_ms', ttl_ms) end
+  if ttl_ms ~= moves.DEFAULT_TTL_MS then put('ttl_ms', ttl_ms) end
   return fields
 end
 
 -- Stores a run whose id and key are free. waiting: whether it waits for others of its entry.
-local function store(new, entry_id, waiting)
+function storing.store(new, entry_id, waiting)
   local id, queue, key = new[NEW_RUN.id], new[NEW_RUN.queue], new[NEW_RUN.key]
   local at_ms, delay_ms = new[NEW_RUN.at_ms], new[NEW_RUN.delay_ms]
-  local due_ms = (at_ms > 0 and at_ms) or (delay_ms > 0 and NOW + delay_ms) or 0
-  local status = (waiting and 'waiting') or (due_ms > NOW and 'scheduled') or 'ready'
-  local fields = fields_of(new, entry_id, due_ms, status)
+  local due_ms = (at_ms > 0 and at_ms) or (delay_ms > 0 and clock.NOW + delay_ms) or 0
+  local status = (waiting and 'waiting') or (due_ms > clock.NOW and 'scheduled') or 'ready'
+  local fields = storing.fields_of(new, entry_id, due_ms, status)
   local expires_ms = new[NEW_RUN.expires_ms]
-  local expires_at_ms = earlier(
+  local expires_at_ms = storing.earlier(
     new[NEW_RUN.expires_at_ms],
-    expires_ms > 0 and (due_ms > 0 and due_ms or NOW) + expires_ms or 0
+    expires_ms > 0 and (due_ms > 0 and due_ms or clock.NOW) + expires_ms or 0
   )
 
   if expires_at_ms > 0 then
     fields[#fields + 1] = 'expires_at_ms'
     fields[#fields + 1] = expires_at_ms
-    redis.call('ZADD', EXPIRING, expires_at_ms, id)
+    redis.call('ZADD', keys.EXPIRING, expires_at_ms, id)
   end
 
-  redis.call('HSET', run_key(id), unpack(fields))
+  redis.call('HSET', keys.run(id), unpack(fields))
 
   if key ~= '' then
-    redis.call('SET', key_key(key), id)
+    redis.call('SET', keys.key(key), id)
   end
 
-  if not known_queues[queue] then
-    known_queues[queue] = true
-    redis.call('SADD', QUEUES, queue)
+  if not storing.known_queues[queue] then
+    storing.known_queues[queue] = true
+    redis.call('SADD', keys.QUEUES, queue)
   end
 
   local run = {queue = queue, priority = new[NEW_RUN.priority]}
 
   if status == 'scheduled' then
-    make_due(id, run, due_ms)
+    places.make_due(id, run, due_ms)
   elseif status == 'ready' then
-    make_ready(id, run)
+    places.make_ready(id, run)
   end
 end
 
 -- The live run that goes by a key. A key that leads to no live run (its record was lost or is corrupt) is free.
-local function holder_of(key)
-  local id = redis.call('GET', key_key(key))
+function storing.holder_of(key)
+  local id = redis.call('GET', keys.key(key))
 
   if not id then
     return nil
   end
 
-  local run = pick_run(id)
+  local run = records.pick_run(id)
 
-  if run and not FINAL[run.status] then
+  if run and not moves.FINAL[run.status] then
     return id
   end
 
-  redis.call('DEL', key_key(key))
+  redis.call('DEL', keys.key(key))
   return nil
 end

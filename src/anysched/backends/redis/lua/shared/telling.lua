@@ -1,12 +1,14 @@
 -- Entries as they are told to Python.
 -- include: cursors
 
-local MOST_NAMED = 100
+local telling = {
+  MOST_NAMED = 100,
+}
 
 -- An entry as msgpack, an object as EntryRecord names its fields (numbers may be texts); with a reason if corrupt: an
 -- object {id, corrupt}; nil if there is none.
-local function show_entry(id)
-  local entry, reason = read(entry_key(id))
+function telling.show(id)
+  local entry, reason = records.read(keys.entry(id))
 
   if reason then
     return cmsgpack.pack({id = id, corrupt = reason})
@@ -17,8 +19,8 @@ local function show_entry(id)
   end
 
   entry.id = id
-  entry.last_runs = last_runs(entry.last_runs)
-  entry.live = redis.call('ZRANGE', live_of_key(id), 0, MOST_NAMED - 1)
-  entry.waiting = redis.call('ZRANGE', waiting_of_key(id), 0, MOST_NAMED - 1)
+  entry.last_runs = cursors.last_runs(entry.last_runs)
+  entry.live = redis.call('ZRANGE', keys.live_of(id), 0, telling.MOST_NAMED - 1)
+  entry.waiting = redis.call('ZRANGE', keys.waiting_of(id), 0, telling.MOST_NAMED - 1)
   return cmsgpack.pack(entry)
 end

@@ -3,19 +3,19 @@
 -- include: clock
 -- include: keys
 
-local newest_token
+local tokens = {}
 
-local function next_token()
-  if not newest_token then
-    newest_token = tonumber(redis.call('GET', TOKEN)) or 0
+function tokens.next()
+  if not tokens.newest then
+    tokens.newest = tonumber(redis.call('GET', keys.TOKEN)) or 0
   end
 
-  newest_token = math.max(newest_token + 1, NOW_US)
-  return newest_token
+  tokens.newest = math.max(tokens.newest + 1, clock.NOW_US)
+  return tokens.newest
 end
 
-local function store_token()
-  if newest_token then
-    redis.call('SET', TOKEN, digits(newest_token))
+function tokens.store()
+  if tokens.newest then
+    redis.call('SET', keys.TOKEN, clock.digits(tokens.newest))
   end
 end

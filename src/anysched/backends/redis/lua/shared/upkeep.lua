@@ -1,55 +1,57 @@
 -- What is forgotten when its time has passed. A final run's record goes by its own TTL; here go the lists that name it.
 -- include: moves
 
-local FORGOTTEN_AT_ONCE = 100
+local upkeep = {
+  FORGOTTEN_AT_ONCE = 100,
+}
 
 -- Failed runs whose record has gone.
-local function forget_failed()
-  local ids = redis.call('ZRANGEBYSCORE', FAILED_UNTIL, '-inf', NOW, 'LIMIT', 0, FORGOTTEN_AT_ONCE)
+function upkeep.forget_failed()
+  local ids = redis.call('ZRANGEBYSCORE', keys.FAILED_UNTIL, '-inf', clock.NOW, 'LIMIT', 0, upkeep.FORGOTTEN_AT_ONCE)
 
   if #ids > 0 then
-    redis.call('ZREM', FAILED, unpack(ids))
-    redis.call('ZREM', FAILED_UNTIL, unpack(ids))
+    redis.call('ZREM', keys.FAILED, unpack(ids))
+    redis.call('ZREM', keys.FAILED_UNTIL, unpack(ids))
   end
 end
 
 -- Notes about corrupt records that have gone.
-local function forget_corrupt()
-  local names = redis.call('ZRANGEBYSCORE', CORRUPT, '-inf', NOW - CORRUPT_TTL_MS, 'LIMIT', 0, FORGOTTEN_AT_ONCE)
+function upkeep.forget_corrupt()
+  local names = redis.call('ZRANGEBYSCORE', keys.CORRUPT, '-inf', clock.NOW - records.CORRUPT_TTL_MS, 'LIMIT', 0, upkeep.FORGOTTEN_AT_ONCE)
 
   if #names > 0 then
-    redis.call('ZREM', CORRUPT, unpack(names))
-    redis.call('HDEL', CORRUPT_REASONS, unpack(names))
+    redis.call('ZREM', keys.CORRUPT, unpack(names))
+    redis.call('HDEL', keys.CORRUPT_REASONS, unpack(names))
   end
 end
 
 -- An entry whose next time depends on the end of a run would wait for ever if that run's record was lost: looks after
 -- one of those who were not looked after longest.
-local function look_after_awaiting()
-  local id = redis.call('ZRANGE', AWAITING, 0, 0)[1]
+function upkeep.look_after_awaiting()
+  local id = redis.call('ZRANGE', keys.AWAITING, 0, 0)[1]
 
   if not id then
     return
   end
 
-  local entry = pick(entry_key(id), {'awaited', 'after_ms'})
+  local entry = records.pick(keys.entry(id), {'awaited', 'after_ms'})
 
   if not entry or not entry.awaited then
-    redis.call('ZREM', AWAITING, id)
+    redis.call('ZREM', keys.AWAITING, id)
     return
   end
 
-  local run = pick_run(entry.awaited)
+  local run = records.pick_run(entry.awaited)
 
-  if run and not FINAL[run.status] then
-    redis.call('ZADD', AWAITING, NOW, id)
+  if run and not moves.FINAL[run.status] then
+    redis.call('ZADD', keys.AWAITING, clock.NOW, id)
   else
-    activate(id, NOW + math.max(tonumber(entry.after_ms) or 1, 1))
+    cursors.activate(id, clock.NOW + math.max(tonumber(entry.after_ms) or 1, 1))
   end
 end
 
-local function upkeep()
-  forget_failed()
-  forget_corrupt()
-  look_after_awaiting()
+function upkeep.all()
+  upkeep.forget_failed()
+  upkeep.forget_corrupt()
+  upkeep.look_after_awaiting()
 end

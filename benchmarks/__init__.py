@@ -1,0 +1,3 @@
+"""Measurements of anysched beside its peers: `python -m benchmarks --help`."""
+
+from __future__ import annotations
