@@ -1,8 +1,8 @@
 """A scheduler in a Trio nursery, beside the rest of the program.
 
 ``nursery.start(scheduler.run)`` comes back when the scheduler is ready. From then on it is a task like any other: a
-crash elsewhere in the nursery stops it, and ``scheduler.stop()`` lets it end in good order, after which the nursery
-closes by itself.
+crash elsewhere in the nursery stops it at once, and after ``scheduler.stop()`` it lets live jobs end, after which the
+nursery closes by itself.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ async def measure(sensor: str) -> float:
     return len(sensor) * 10.0
 
 
-async def serve_readings(readings: trio.MemoryReceiveChannel[str]) -> None:
-    """The rest of the program: turns what comes in into runs."""
-    async with scheduler, readings:
-        async for sensor in readings:
-            run = await measure.enqueue(sensor)
-            print(f"{sensor}: {await run.result()}")
+@scheduler.job
+async def archive(sensor: str) -> None:
+    await trio.sleep(0.5)
+    print(f"{sensor} is archived")
+
+
+async def take_readings(sensor: str) -> None:
+    """The rest of the program. It need not open the scheduler: that is open as long as it runs."""
+    run = await measure.enqueue(sensor)
+    print(f"{sensor}: {await run.result()}")
+    await archive.enqueue(sensor)
 
 
 async def main() -> None:
-    send, receive = trio.open_memory_channel[str](0)
-
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(scheduler.run, schedules=False))  # ready when this returns
-        nursery.start_soon(serve_readings, receive)
-
-        async with send:
-            for sensor in ("cellar", "attic"):
-                await send.send(sensor)
-
-        scheduler.stop()  # graceful: `serve_readings` still gets the result that it waits for
+        await take_readings("cellar")
+        await trio.sleep(0.1)
+        scheduler.stop()  # graceful: the archive is being written, and it will have been
 
     print("all closed")
 

@@ -7,6 +7,7 @@ a library never touches signals, so the program listens for them and says ``stop
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import anyio
 from jobs import scheduler
@@ -21,7 +22,7 @@ async def stop_on_signal() -> None:
 
 async def main() -> None:
     async with anyio.create_task_group() as group:
-        await group.start(lambda *, task_status: scheduler.run(queues=["billing"], task_status=task_status))
+        await group.start(partial(scheduler.run, queues=["billing"]))
         print("ready", flush=True)
         await stop_on_signal()
 

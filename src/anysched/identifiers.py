@@ -24,6 +24,9 @@ _ALLOWED: Final = f"1 to {NAME_LIMIT} printable characters without spaces and br
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS: Final = tuple(map("".join, product(_DIGITS, repeat=2)))
 
+random_bytes = os.urandom
+"""Where the chance in ids comes from. A simulation puts its own here, to be able to repeat itself."""
+
 
 def check_name(option: str, value: object) -> str:
     """The value, if it can name a job, a queue, an entry, a run or a key.
@@ -48,7 +51,7 @@ def make_run_id(now_ms: int) -> str:
     bits. Nothing is kept between two calls, so that a forked process makes other ids than its parent.
     """
     pairs = _PAIRS
-    chance = int.from_bytes(os.urandom(7), "big")
+    chance = int.from_bytes(random_bytes(7), "big")
     time = now_ms << 5 | chance >> 50 & 31
 
     return (
@@ -75,12 +78,12 @@ def fire_run_id(entry_id: str, fire_ms: int) -> str:
 
 def make_nonce() -> str:
     """A value for one command, the same when that command is sent again: 80 random bits."""
-    return os.urandom(10).hex()
+    return random_bytes(10).hex()
 
 
 def make_node_id() -> str:
     """A new id for a node, which is also the name of its inbox. Never used twice."""
-    return "n-" + _base32(os.urandom(10), 14)
+    return "n-" + _base32(random_bytes(10), 14)
 
 
 def _base32(data: bytes, length: int) -> str:

@@ -257,7 +257,7 @@ async def test_a_deadline_ends_the_whole_run() -> None:
 
 
 async def test_a_run_that_was_not_started_in_time_expires() -> None:
-    """Its queue is blocked by a long one: it is never started, says so, and is out of the way at that instant."""
+    """Its queue is blocked by a long one: it is never started, and says so."""
     from anysched import Executor
 
     scheduler = Scheduler(executor=Executor(max_concurrent=1))

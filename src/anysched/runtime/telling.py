@@ -96,8 +96,8 @@ class Teller:
 
             try:
                 await answer
-            except Exception:  # noqa: BLE001 - likewise
-                _log.exception("on_error failed on %r (%s)", error, context)
+            except Exception as broken:  # noqa: BLE001 - likewise
+                self.log(f"on_error failed on {error!r} ({context})", broken)
 
         self._rest()
 

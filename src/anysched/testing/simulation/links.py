@@ -49,7 +49,6 @@ from anysched.clock import Clock, clock_in_force
 from anysched.errors import BackendUnavailable
 
 from .faults import Faults, Trouble
-from .gates import Gate
 from .history import Answered, Command, History
 
 __all__ = ["Link", "Wire"]
@@ -117,19 +116,17 @@ class Link:
     Args:
         machine: its name.
         wire: to the shared backend.
-        gate: before everything that the machine does.
+        stumble: has the machine die (``"crash_at_call"``) or stand still for a while (``"pause_at_call"``).
         faults: what goes wrong.
         chance: with what luck.
-        pause: how long the machine stands still, in seconds.
         patience: how long a command waits for an answer, in seconds.
     """
 
     machine: str
     wire: Wire
-    gate: Gate
+    stumble: Callable[[str], None]
     faults: Faults
     chance: Random
-    pause: Callable[[], float]
     patience: float
     is_calm: bool = False
     """Nothing goes wrong any more."""
@@ -207,15 +204,9 @@ class Link:
 
     async def _stumble(self, trouble: Trouble, *, before: bool) -> None:
         """The machine dies or stands still here."""
-        if trouble.before is not before or trouble.kind not in ("crash_at_call", "pause_at_call"):
-            return
-
-        self.gate.close()
-
-        if trouble.kind == "pause_at_call":
-            self.wire.put_off(self.pause(), self.gate.open)
-
-        await checkpoint()
+        if trouble.before is before and trouble.kind in ("crash_at_call", "pause_at_call"):
+            self.stumble(trouble.kind)
+            await checkpoint()
 
     # --- hints -------------------------------------------------------------------------------------------------
 
