@@ -186,9 +186,9 @@ async def _end_group(process: Process) -> None:
             last_words.start_soon(_log_lines, process.stderr, logging.WARNING)
             await process.wait()
 
-            # There is nothing to await: the members of the group are nobody's children any more.
-            while _signal_group(process.pid, 0):  # noqa: ASYNC110
-                await sleep(0.05)
+            # There is nothing to await: the members of the group are not our children.
+            while _is_alive(process.pid):  # noqa: ASYNC110
+                await sleep(0.1)
 
             # What has left the group may hold the output open for as long as it likes.
             last_words.cancel_scope.deadline = current_time() + _LAST_WORDS
@@ -199,6 +199,31 @@ async def _end_group(process: Process) -> None:
 
     with move_on_after(_LAST_WORDS, shield=True):
         await process.aclose()
+
+
+def _is_alive(group: int) -> bool:
+    """Whether anything of a process group, whose leader has been awaited, still runs."""
+    # Orphans come to whoever is process 1, which in a container may be us.
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+
+    return _signal_group(group, 0) and not _is_all_zombies(group)
+
+
+def _is_all_zombies(group: int) -> bool:
+    """Whether the group is there only because process 1 does not reap. Where that cannot be seen, it is not."""
+    states: list[str] = []
+
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        # It may be gone by now. The name in parentheses may have anything in it.
+        with suppress(OSError):
+            state, _, its_group = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
+
+            if int(its_group) == group:
+                states.append(state)
+
+    return bool(states) and set(states) == {"Z"}
 
 
 def _signal_group(group: int, signal: int) -> bool:

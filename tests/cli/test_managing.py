@@ -1,0 +1,171 @@
+"""The commands that look after a running system, against a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from anysched import Every, Scheduler
+from anysched.cli import records
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def target(app, redis_url: str) -> str:
+    return app.write(backend=redis_url).target
+
+
+@pytest.fixture
+def entry(redis_url: str) -> str:
+    """An entry that was added at run time, an hour before its first fire."""
+
+    async def add() -> None:
+        async with Scheduler(redis_url) as scheduler:
+            add = scheduler.job(name="add")(_add)
+            await scheduler.add(Every("1h"), add.bind(1), id="hourly")
+
+    anyio.run(add)
+    return "hourly"
+
+
+async def _add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+def read(call: Call, *words: str) -> Any:
+    status, out, err = call(*words, "--json")
+    assert (0, "") == (status, err)
+    return msgspec.json.decode(out)
+
+
+def done(call: Call, *words: str) -> str:
+    status, out, err = call(*words)
+    assert (0, "") == (status, err)
+    return out.strip()
+
+
+def test_entries_are_looked_after(call: Call, redis_url: str, entry: str) -> None:
+    """Listed, shown, paused with a note, resumed, triggered and removed, by nothing but the address."""
+    at = ("--backend", redis_url)
+    (listed,) = read(call, "entries", "ls", *at)
+    assert records.ENTRY_FIELDS == tuple(listed)
+    assert listed == read(call, "entries", "show", entry, *at)
+    assert ("hourly", "add", "active", {"a": 1}) == tuple(listed[name] for name in ("id", "job", "status", "args"))
+    assert "hourly" in done(call, "entries", "ls", *at)
+
+    done(call, "entries", "pause", entry, "--note", "provider down", *at)
+    paused = read(call, "entries", "show", entry, *at)
+    assert ("paused", "provider down", None) == (paused["status"], paused["note"], paused["next_run_at"])
+
+    done(call, "entries", "resume", entry, *at)
+    assert "active" == read(call, "entries", "show", entry, *at)["status"]
+
+    run_id = done(call, "entries", "trigger", *at, entry)
+    assert "hourly" == read(call, "runs", "show", run_id, *at)["entry_id"]
+    assert "skipped" in done(call, "entries", "trigger", *at, entry)
+    assert run_id != done(call, "entries", "trigger", *at, entry, "--overlap", "allow")
+
+    done(call, "entries", "remove", entry, *at)
+    assert [] == read(call, "entries", "ls", *at)
+    assert "no entries" == done(call, "entries", "ls", *at)
+
+
+def test_what_is_not_there_is_an_error(call: Call, target: str) -> None:
+    """An id that nothing has is named in one line, and the exit status is 1."""
+    for words in (("entries", "pause"), ("entries", "show"), ("runs", "show"), ("runs", "cancel"), ("runs", "retry")):
+        status, _, err = call(*words, target, "nothing")
+
+        assert 1 == status
+        assert "'nothing'" in err
+        assert 1 == err.count("\n")
+
+
+def test_runs_are_looked_after(call: Call, target: str) -> None:
+    """Listed by status, queue and job, moved in time, and cancelled."""
+    one = done(call, "enqueue", target, "add", "1")
+    two = done(call, "enqueue", target, "fail", "--queue", "mail", "--delay", "1h")
+    listed = read(call, "runs", "ls", target)
+    assert {one, two} == {run["id"] for run in listed}
+    assert records.RUN_FIELDS == tuple(listed[0])
+    assert [two] == [run["id"] for run in read(call, "runs", "ls", target, "--status", "scheduled")]
+    assert [two] == [run["id"] for run in read(call, "runs", "ls", target, "--queue", "mail")]
+    assert [one] == [run["id"] for run in read(call, "runs", "ls", target, "--job", "add")]
+
+    done(call, "runs", "reschedule", target, one, "--at", "2040-01-01T00:00:00Z")
+    assert "2040-01-01T00:00:00+00:00" == read(call, "runs", "show", target, one)["due_at"]
+    assert "2040-01-01 00:00:00Z" in done(call, "runs", "show", target, one)
+
+    done(call, "runs", "cancel", target, one, two)
+    assert {"cancelled"} == {run["status"] for run in read(call, "runs", "ls", target)}
+
+
+def test_ids_alone_are_ids(call: Call, target: str, redis_url: str) -> None:
+    """With an address, the first of several ids is not taken for an application."""
+    ids = [done(call, "enqueue", target, "add", "1") for _ in range(2)]
+    done(call, "runs", "cancel", *ids, "--backend", redis_url)
+
+    assert {"cancelled"} == {run["status"] for run in read(call, "runs", "ls", target)}
+
+
+def test_failed_runs_are_retried(call: Call, start, target: str) -> None:
+    """By id or all at once; what it takes is one of the two."""
+    worker = start("run", target)
+    worker.wait_for("runs on")
+    run_id = done(call, "enqueue", target, "fail", '"sorry"')
+    worker.wait_for("run gave up")
+    worker.process.terminate()
+    assert 0 == worker.status()
+    failed = read(call, "runs", "show", target, run_id)
+    assert ("failed", "sorry") == (failed["status"], failed["error"]["message"])
+    assert "ValueError: sorry" in done(call, "runs", "show", target, run_id)
+
+    done(call, "runs", "retry", target, run_id)
+    assert "ready" == read(call, "runs", "show", target, run_id)["status"]
+    assert "0 runs are ready again" == done(call, "runs", "retry", target, "--all-failed")
+    assert 2 == call("runs", "retry", target)[0]
+    assert 2 == call("runs", "retry", target, run_id, "--all-failed")[0]
+    assert 1 == call("runs", "retry", target, run_id)[0]
+
+
+def test_queues_nodes_and_numbers(call: Call, start, target: str) -> None:
+    """Queues are paused and resumed, nodes are seen while they live, and all is counted."""
+    done(call, "enqueue", target, "add", "1", "--queue", "mail")
+    done(call, "queues", "pause", target, "mail")
+    assert [{"name": "mail", "ready": 1, "paused": True}] == read(call, "queues", "ls", target)
+    assert "paused" in done(call, "queues", "ls", target)
+    done(call, "queues", "resume", target, "mail")
+    assert [{"name": "mail", "ready": 1, "paused": False}] == read(call, "queues", "ls", target)
+
+    assert [] == read(call, "nodes", "ls", target)
+    worker = start("run", target, "--concurrency", "7", "--queue", "low")
+    worker.wait_for("runs on")
+    (node,) = read(call, "nodes", "ls", target)
+    assert records.NODE_FIELDS == tuple(node)
+    assert (worker.process.pid, 7, ["low"]) == (node["pid"], node["capacity"], node["queues"])
+    assert node["id"] in done(call, "nodes", "ls", target)
+
+    stats = read(call, "stats", target)
+    assert records.STATS_FIELDS == tuple(stats)
+    assert (1, 1, 1) == (stats["ready"], stats["entries"], len(stats["nodes"]))
+    assert "mail: 1 ready" in done(call, "stats", target)
+
+
+def test_another_namespace_is_another_world(call: Call, target: str, redis_url: str) -> None:
+    """``--namespace`` says whose data are looked at."""
+    done(call, "enqueue", target, "add", "1")
+
+    assert [] == read(call, "runs", "ls", "--backend", redis_url, "--namespace", "other")
+
+
+def test_the_environment_says_where(call: Call, target: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ANYSCHED_BACKEND`` stands in for the address, on either loop."""
+    run_id = done(call, "enqueue", target, "add", "1")
+    monkeypatch.setenv("ANYSCHED_BACKEND", redis_url)
+
+    for loop in ("asyncio", "trio"):
+        assert [run_id] == [run["id"] for run in read(call, "runs", "ls", "--loop", loop)]
