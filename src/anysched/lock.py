@@ -319,8 +319,16 @@ class _Holding:
             self.body.cancel(reason="the lock was lost")
 
     async def _give_back(self) -> None:
-        """Free the lock, or leave its line. If that fails it lapses by itself."""
-        try:
-            await self.backend.release_lock(self.lock.name, self.owner)
-        except BackendError:
-            return
+        """Free the lock, or leave its line. If that cannot be done in time it lapses by itself."""
+        pause = _FIRST_PAUSE
+
+        while True:
+            try:
+                await self.backend.release_lock(self.lock.name, self.owner)
+                return
+            except BackendUnavailable:
+                # Somebody may stand in line, and would wait for the end of the lease.
+                await sleep(pause)
+                pause *= 2
+            except BackendError:
+                return

@@ -21,7 +21,7 @@ from attrs import frozen
 from anysched.backends import Backend
 from anysched.clock import now, to_ms
 from anysched.codec import Codec, JsonCodec
-from anysched.config import ErrorContext, SchedulerConfig, environment
+from anysched.config import ErrorContext, ErrorHandler, SchedulerConfig, environment
 from anysched.durations import Duration
 from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
 from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
@@ -305,6 +305,23 @@ class Scheduler(Registry, Managing):
         """
         if self._stopping is not None:
             self._stopping.set()
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Who is told of every event record."""
+        return tuple(self._teller.observers)
+
+    def observe(self, observer: Observer, *, on_error: ErrorHandler | None = None) -> None:
+        """Tell one more observer of every event record, from now on.
+
+        Args:
+            observer: is told, after those that are told already.
+            on_error: takes the errors, if no other handler was configured.
+        """
+        self._teller.add(observer)
+
+        if self._teller.on_error is None:
+            self._teller.on_error = on_error
 
     def statistics(self) -> SchedulerStatistics:
         """A snapshot of this node."""

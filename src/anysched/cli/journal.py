@@ -65,15 +65,8 @@ class Journal:
 
 def attach(scheduler: Scheduler) -> None:
     """Have a scheduler's events in the log, unless it logs them already."""
-    # There is no public way to add an observer to somebody's scheduler; a command line is the one place that has to.
-    teller = vars(scheduler)["_teller"]
-
-    if not any(type(observer).__name__ in ("LoggingObserver", "Journal") for observer in teller.observers):
-        teller.observers = (*teller.observers, Journal())
-        teller.listened_to = True
-
-    if teller.on_error is None:
-        teller.on_error = _report
+    if not any(type(observer).__name__ in ("LoggingObserver", "Journal") for observer in scheduler.observers):
+        scheduler.observe(Journal(), on_error=_report)
 
 
 def set_up_logging(*, verbose: bool) -> None:

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from anysched.attempt_errors import describe_error, encode_error
 from anysched.backends import ClaimedRun, Outcome
-from anysched.clock import from_ms
+from anysched.clock import from_ms, now_ms
 from anysched.config import ErrorContext
 from anysched.durations import format_duration
 from anysched.errors import CannotDecode, CannotEncode, PayloadTooLarge
@@ -84,8 +84,8 @@ class Judge:
     max_payload: int
     result_ttl: timedelta
     failed_ttl: timedelta
-    _ahead: float = field(default=0.0, init=False)
-    """The backend's clock less the event loop's, in seconds."""
+    _ahead: float = field(factory=lambda: now_ms() / 1000 - current_time(), init=False)
+    """The backend's clock less the event loop's, in seconds; until the backend has said it, our own guess."""
 
     def observe(self, now_ms: int) -> None:
         """An answer with the backend's time has just come in."""

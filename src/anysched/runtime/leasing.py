@@ -13,13 +13,14 @@ What always holds:
 
 * While ``trusted`` is true, nobody else holds a run that we hold.
 * A node id that was lost is never used again. Joining anew takes a new one.
+* Nobody joins or renews after ``end``: a node that leaves would find its lease gone and come back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from anyio import TASK_STATUS_IGNORED, Event, current_time, move_on_after
+from anyio import TASK_STATUS_IGNORED, CancelScope, Event, current_time, move_on_after
 from anyio.abc import TaskStatus
 from attrs import define, field
 from msgspec.structs import replace
@@ -67,6 +68,7 @@ class Leasing:
     """On the event loop's clock. Means nothing unless ``trusted``."""
 
     _forgotten: Event = field(factory=Event, init=False)
+    _scope: CancelScope = field(factory=CancelScope, init=False)
 
     @property
     def trusted_now(self) -> bool:
@@ -79,7 +81,15 @@ class Leasing:
         return self.node.ttl_ms / 1000
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
-        """Join, say so, and renew until cancelled."""
+        """Join, say so, and renew until cancelled, or ended."""
+        with self._scope:
+            await self._keep(task_status)
+
+    def end(self) -> None:
+        """Let the lease be: neither renew it nor join again."""
+        self._scope.cancel(reason="the node leaves")
+
+    async def _keep(self, task_status: TaskStatus[None]) -> None:
         await self._join()
         task_status.started()
         pause = self.ttl / _RENEWALS_PER_LEASE

@@ -125,6 +125,7 @@ class Node:
             outage=self.outage,
             on_stale=self._stale,
             on_reply=self._replied,
+            on_leaving=self.leasing.end,
         )
         self.judge = Judge(
             node_id=lambda: self.leasing.node.id,

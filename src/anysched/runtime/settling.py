@@ -55,6 +55,7 @@ class Settling:
         outage: told how the backend is doing.
         on_stale: called with each outcome that came too late.
         on_reply: called with each reply.
+        on_leaving: called when all is settled, right before the node leaves: its lease is not to be renewed any more.
     """
 
     backend: Backend
@@ -62,6 +63,7 @@ class Settling:
     outage: Outage
     on_stale: Callable[[Outcome], None]
     on_reply: Callable[[WorkReply], None]
+    on_leaving: Callable[[], None] = lambda: None
     intake: Intake | None = None
     """Set while the intake is open."""
     closing: Event = field(factory=Event)
@@ -94,6 +96,7 @@ class Settling:
                 await self._woken.wait()
                 self._woken = Event()
 
+        self.on_leaving()
         node_id = self.node_id()
         await persist(lambda: self.backend.leave(node_id), self.outage)
 

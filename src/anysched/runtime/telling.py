@@ -49,6 +49,11 @@ class Teller:
     def __attrs_post_init__(self) -> None:
         self.listened_to = bool(self.observers)
 
+    def add(self, observer: Observer) -> None:
+        """Tell one more."""
+        self.observers = (*self.observers, observer)
+        self.listened_to = True
+
     def tell(self, record: Record) -> None:
         """Pass an event record to every observer."""
         for observer in self.observers:

@@ -97,7 +97,8 @@ class Ticking:
         """What to do about the entries that are due."""
         before_ms = reply.now_ms - (0 if self.leads else _FOLLOWERS_WAIT_MS)
         due = [entry for entry in reply.due if entry.cursor_ms <= before_ms]
-        return [fire for fire in (self._decide(entry, reply.now_ms) for entry in due) if fire is not None]
+        # A follower sees the world as it was a second ago, or it would make two fires of a short period at once.
+        return [fire for fire in (self._decide(entry, before_ms) for entry in due) if fire is not None]
 
     def _decide(self, entry: DueEntry, now_ms: int) -> Fire | None:
         try:

@@ -14,7 +14,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from anyio import TASK_STATUS_IGNORED, Event, create_task_group, sleep, sleep_forever
+from anyio import TASK_STATUS_IGNORED, Event, create_task_group, move_on_after, sleep, sleep_forever
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field
@@ -128,12 +128,20 @@ class Link:
     faults: Faults
     chance: Random
     patience: float
-    is_calm: bool = False
-    """Nothing goes wrong any more."""
     is_dead: bool = False
     _cut: bool = field(default=False, init=False)
     _cut_hangs: bool = field(default=False, init=False)
     _woken: Event = field(factory=Event, init=False)
+    _calmed: Event = field(factory=Event, init=False)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing goes wrong any more."""
+        return self._calmed.is_set()
+
+    def calm(self) -> None:
+        """Let nothing go wrong any more, and nothing take long."""
+        self._calmed.set()
 
     @property
     def is_cut(self) -> bool:
@@ -151,7 +159,7 @@ class Link:
 
     # --- commands ----------------------------------------------------------------------------------------------
 
-    async def _call(self, name: str, **arguments: Any) -> Any:
+    async def _call(self, name: str, /, **arguments: Any) -> Any:
         if self.is_dead:
             await sleep_forever()
 
@@ -194,13 +202,14 @@ class Link:
 
     async def _fail(self, reason: str) -> None:
         if self._cut_hangs or self.chance.random() < 0.5:
-            await sleep(self.patience)
+            await self._dawdle(self.patience)
 
         raise BackendUnavailable(reason)
 
     async def _dawdle(self, seconds: float) -> None:
         if seconds:
-            await sleep(seconds)
+            with move_on_after(seconds):
+                await self._calmed.wait()
 
     async def _stumble(self, trouble: Trouble, *, before: bool) -> None:
         """The machine dies or stands still here."""
@@ -250,7 +259,7 @@ class Link:
             times = 2
         elif point < faults.lost_hint + faults.doubled_hint + faults.late_hint:
             self.wire.history.count("late_hint")
-            await sleep(self.chance.uniform(0.01, 2.0))
+            await self._dawdle(self.chance.uniform(0.01, 2.0))
 
         for _ in range(times):
             deliver(hint)

@@ -17,6 +17,7 @@ local keys = {
   HUNGRY = PREFIX .. 'hungry',
   LOOKOUT = PREFIX .. 'lookout',
   NODES = PREFIX .. 'nodes',
+  NOTHING = PREFIX .. 'nothing', -- never there: see relief.lua
   PAUSED = PREFIX .. 'paused',
   PROGRAMS = PREFIX .. 'programs',
   PROGRAM_TTLS = PREFIX .. 'program-ttls',

@@ -2,4 +2,4 @@
 -- lease, begins with a write that cannot.
 -- include: keys
 
-redis.call('DEL', PREFIX .. 'nothing')
+redis.call('DEL', keys.NOTHING)
