@@ -28,7 +28,8 @@ def _linked(role: re.Match[str], obj: griffe.Object) -> str:
     target = (role["named"] or role["target"]).lstrip("~!")
     title = role["title"] or (target.rpartition(".")[2] if role["target"] and role["target"][0] == "~" else target)
     path = target if target.startswith("anysched") else _found(target, obj)
-    return f"[`{title}`][{path}]" if path is not None and _is_shown(path, obj) else f"`{title}`"
+    # Optional: what the reference does not show is no link, and no warning.
+    return f'<autoref identifier="{path}" optional><code>{title}</code></autoref>' if path else f"`{title}`"
 
 
 def _found(target: str, obj: griffe.Object) -> str | None:
@@ -40,13 +41,3 @@ def _found(target: str, obj: griffe.Object) -> str | None:
         return None
 
     return f"{path}.{rest}" if rest else path
-
-
-def _is_shown(path: str, obj: griffe.Object) -> bool:
-    """Whether the path leads to something that the package has."""
-    try:
-        member = obj.package.modules_collection[path]
-    except (KeyError, griffe.AliasResolutionError, griffe.CyclicAliasError):
-        return False
-
-    return not member.is_private

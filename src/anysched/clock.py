@@ -26,9 +26,11 @@ class Clock:
 
     Attributes:
         microseconds: returns the wall-clock time as whole microseconds since 1970-01-01 UTC.
+        virtual: it is tied to an event loop whose time is virtual, and goes only where that goes.
     """
 
     microseconds: Callable[[], int] = lambda: time.time_ns() // 1000
+    virtual: bool = False
 
     def now(self) -> datetime:
         """The current instant, aware, in UTC."""

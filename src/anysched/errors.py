@@ -10,11 +10,13 @@ from typing import Any
 
 __all__ = [
     "AnySchedError",
+    "AttemptTimeout",
     "BackendError",
     "BackendRefused",
     "BackendUnavailable",
     "CannotDecode",
     "CannotEncode",
+    "DeadlinePassed",
     "DuplicateJob",
     "EntryExists",
     "EntryNotFound",
@@ -259,6 +261,22 @@ class RunExpired(AnySchedError):
         super().__init__(f"run {run_id!r} expired before it was started")
         self.run_id = run_id
         self.error = error
+
+
+class AttemptTimeout(AnySchedError, TimeoutError):
+    """An attempt did not end within its time limit: what it failed of, for retry policies and error handlers."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the attempt exceeded its time limit of {limit}")
+        self.limit = limit
+
+
+class DeadlinePassed(AnySchedError, TimeoutError):
+    """A run did not end by its deadline. It is not retried."""
+
+    def __init__(self, deadline: str) -> None:
+        super().__init__(f"the run did not end by its deadline, {deadline}")
+        self.deadline = deadline
 
 
 # --- locks ---------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from anysched.run_handle import Run
 from anysched.runtime.awaiting import conclude, wait_until_final
 from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
+from anysched.runtime.pacing import paced
 from anysched.runtime.persisting import Outage
 from anysched.runtime.requesting import new_runs, run_info
 from anysched.runtime.session import Session
@@ -117,9 +118,10 @@ class Scheduler(Registry, Managing):
         self.codec: Codec = codec if codec is not None else JsonCodec()
         super().__init__()
         self.namespace = namespace
+        self._alone = backend is None or backend == "memory://"
         self.backend = open_backend(backend, namespace=namespace, lease=self.config.lease)
         self.executor = executor if executor is not None else Executor()
-        self.leader_lock = lock if lock is not None else Lock(ttl=self.config.lease)
+        self.leader_lock = lock
         self.lifespan = lifespan
         self._teller = Teller(log=_write_down, observers=tuple(observers), on_error=self.config.on_error)
         self._outage = Outage(on_lost=self._backend_lost, on_found=self._backend_found)
@@ -174,9 +176,7 @@ class Scheduler(Registry, Managing):
             return await self.__aenter__()
 
         grace = self.config.shutdown_timeout.total_seconds() + 10
-        session = Session(
-            backend=self.backend, outage=self._outage, grace=grace, opener=me, teller=self._teller
-        )
+        session = Session(backend=self.backend, outage=self._outage, grace=grace, opener=me, teller=self._teller)
         self._session = session
 
         try:
@@ -240,6 +240,8 @@ class Scheduler(Registry, Managing):
         # A program that only enqueues does without.
         from anysched.runtime.node import Node
 
+        config = paced(self.config, alone=self._alone)
+
         # From here on `stop` is heard, though it may take a while until there is something to stop.
         self._stopping = stopping = Event()
 
@@ -247,9 +249,9 @@ class Scheduler(Registry, Managing):
             async with self:
                 self._node = node = Node(
                     backend=self.backend,
-                    config=self.config,
+                    config=config,
                     executor=self.executor,
-                    lock=self.leader_lock,
+                    lock=self.leader_lock if self.leader_lock is not None else Lock(ttl=config.lease),
                     teller=self._teller,
                     outage=self._outage,
                     listening=self._opened("run").listening,
@@ -302,6 +304,9 @@ class Scheduler(Registry, Managing):
         """Begin a graceful stop: nothing new is taken; live attempts get ``shutdown_timeout`` to end.
 
         What is then still running is cancelled and handed back. Does nothing if it is not running.
+
+        Runs that nobody has taken stay where they are, for any node that comes: whoever waits for the result of one
+        waits on.
         """
         if self._stopping is not None:
             self._stopping.set()
@@ -451,7 +456,7 @@ class Scheduler(Registry, Managing):
             backend=self.backend,
             listening=session.listening,
             outage=self._outage,
-            look_every=self.config.tick_interval.total_seconds(),
+            look_every=paced(self.config, alone=self._alone).tick_interval.total_seconds(),
         )
         return conclude(record, types)
 

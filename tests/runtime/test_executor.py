@@ -260,12 +260,12 @@ async def test_a_thread_is_awaited_to_its_end(real_time: None) -> None:
 
             try:
                 from_thread.check_cancelled()
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - whatever the loop raises to say so
                 seen.append("cancelled")
                 return "finished"
 
     async def wait_and_cancel(scope: anyio.CancelScope) -> None:
-        while not begun.is_set():
+        while not begun.is_set():  # noqa: ASYNC110 - it is a thread that begins
             await anyio.sleep(0.005)
 
         assert 1 == executor.statistics().threads

@@ -146,7 +146,7 @@ async def test_those_who_wait_are_served_in_order() -> None:
 
 
 async def test_a_lost_lock_cancels_the_body_and_says_so() -> None:
-    """The backend answers that somebody else has it: the body is cancelled at the next renewal, and `LockLost` raised.
+    """The backend says that somebody else has it: the body is cancelled at the next renewal, and `LockLost` raised.
 
     Break: ignoring the answer of a renewal lets the body go on.
     """
@@ -154,7 +154,7 @@ async def test_a_lost_lock_cancels_the_body_and_says_so() -> None:
     began = current_time()
     went_on = False
 
-    with pytest.raises(LockLost, match="reports"):
+    with pytest.raises(LockLost, match="reports"):  # noqa: PT012 - what is raised comes from leaving the block
         async with lock_on(backend, refresh_every="3s").hold() as lease:
             backend.stolen = True
             await anyio.sleep(5)
@@ -166,20 +166,26 @@ async def test_a_lost_lock_cancels_the_body_and_says_so() -> None:
 
 
 async def test_a_lock_that_cannot_be_renewed_is_trusted_for_nine_tenths_of_its_lease() -> None:
-    """The backend is out of reach: the body is cancelled before the lease can have run out, counted from the last renewal.
+    """Out of reach: the body is cancelled before the lease can have run out, counted from the last renewal.
 
     Break: counting trust from the answer, or without a margin, ends later than nine seconds.
     """
     backend = Rocky()
     began = current_time()
+    ended: list[float] = []
 
-    with pytest.raises(LockLost):
+    with pytest.raises(LockLost):  # noqa: PT012 - what is raised comes from leaving the block
         async with lock_on(backend).hold():
             backend.down = True
-            await anyio.sleep_forever()
 
-    # What gave it back then did not get through either, and was limited.
-    assert 9.0 == pytest.approx(current_time() - began, abs=0.01)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                ended.append(current_time() - began)
+
+    assert [pytest.approx(9.0, abs=0.01)] == ended
+    # Giving it back did not get through either, and that was limited.
+    assert current_time() - began <= 11.01
 
 
 async def test_a_short_outage_is_survived() -> None:
@@ -348,6 +354,7 @@ async def test_cancelled_at_any_await_the_lock_is_free_afterwards(native: bool, 
 
     async with create_task_group() as others:
         if contended:
+
             def contend() -> Any:
                 others.start_soon(other)
                 return _after(0.1, operation)

@@ -165,6 +165,28 @@ async def test_a_service_that_never_gets_ready_can_be_cancelled() -> None:
     assert 1.0 == pytest.approx(current_time() - began)
 
 
+async def test_a_service_that_gets_ready_too_late_ends_with_whoever_started_it() -> None:
+    """Cancelled while it got ready, which it did not let itself be kept from: it ends right then.
+
+    Break: a shield from then on would keep it, and whoever waits for it, for ever.
+    """
+    began = current_time()
+
+    async def late(*, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(2)
+
+        task_status.started()
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(60):
+        with anyio.move_on_after(1):
+            async with open_services(grace=GRACE) as services:
+                await services.start(late)
+
+    assert 2.0 == pytest.approx(current_time() - began)
+
+
 async def test_a_service_started_in_a_closing_group_ends_at_once() -> None:
     """Nothing is started when the group is closing already."""
     began = current_time()

@@ -184,11 +184,10 @@ async def test_a_run_that_comes_with_an_answer_is_taken_or_handed_back(closed: b
         if closed:
             settling.intake = None
 
-        await anyio.sleep(2)
+        await anyio.sleep(2.5)
+        (record,) = await backend.inner.get_runs(["r"])
+        assert ("ready", 0) == (record.status, record.attempt)
         settling.close()
-
-    (record,) = await backend.inner.get_runs(["r"])
-    assert ("ready", 0) == (record.status, record.attempt)
 
 
 async def test_runs_claimed_for_a_node_that_was_lost_meanwhile_are_left_alone() -> None:

@@ -70,8 +70,7 @@ async def test_what_it_starts_inherits_its_context() -> None:
 
         seen.append(await anyio.to_thread.run_sync(colour.get))
 
-        async for value in generate():
-            seen.append(value)
+        seen.extend([value async for value in generate()])
 
     await step_through(handler(), contextvars.copy_context(), nothing)
     assert ["green"] * 3 == seen

@@ -127,7 +127,7 @@ async def test_a_success_that_was_reached_first_stands() -> None:
     async def stubborn() -> str:
         try:
             await anyio.sleep(60)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - it is the cancellation that is swallowed
             return "anyway"
 
         return "slept"
@@ -180,7 +180,7 @@ async def test_a_thread_is_told_and_awaited(real_time: None) -> None:
     async with scheduler.running():
         run = await work.enqueue()
 
-        while scheduler.statistics().executor.threads == 0:
+        while scheduler.statistics().executor.threads == 0:  # noqa: ASYNC110 - it is a thread that begins
             await anyio.sleep(0.005)
 
         await run.cancel()

@@ -29,14 +29,14 @@ async def test_a_delayed_run_starts_exactly_when_it_is_due() -> None:
         begun.append((due, since_start()))
 
     async with scheduler.running():
-        for seconds in (7, 0.001, 3600, 0.25, 12.345, 86_400, 5):
+        for seconds in (7, 0.001, 600, 0.25, 12.345, 5):
             await work.options(delay=seconds).enqueue(seconds)
 
         await work.options(at=START + timedelta(seconds=6)).enqueue(6)
         await work.options(at=START - timedelta(days=1)).enqueue(0)
-        await sleep_until_instant(START + timedelta(days=2))
+        await sleep_until_instant(START + timedelta(hours=1))
 
-    assert [(due, due) for due in (0, 0.001, 0.25, 5, 6, 7, 12.345, 3600, 86_400)] == begun
+    assert [(due, due) for due in (0, 0.001, 0.25, 5, 6, 7, 12.345, 600)] == begun
 
 
 async def test_higher_priorities_go_first_and_equals_in_order() -> None:

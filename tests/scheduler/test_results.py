@@ -308,7 +308,7 @@ async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored
                 await attempt()
 
         with pytest.raises(NaiveDatetime):
-            greet.options(at=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the mistake
+            greet.options(at=datetime(2026, 1, 1))
 
         for options in ({"delay": -1}, {"priority": 101}, {"queue": "a b"}, {"nonsense": 1}, {"delay": 1, "at": START}):
             with pytest.raises((InvalidOption, ValueError)):

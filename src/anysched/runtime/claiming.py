@@ -37,6 +37,10 @@ _STUCK = 0.1
 """Seconds without any beginning after which what was taken in advance is handed back: others may be free."""
 
 
+_SWEEP = 5.0
+"""Seconds that a node without room lets pass until it has the backend keep house."""
+
+
 class Hands(Protocol):
     """Who carries runs out."""
 
@@ -79,8 +83,9 @@ class Claiming:
         limits: live attempts allowed across the cluster, by job.
         tick_interval: seconds after which a hungry node looks again in any case.
         hands: who carries runs out.
-        trusted: whether the node's lease can be trusted.
+        trusted: whether what is claimed now may be begun: the node's lease can be trusted, and it is not stopping.
         poke: has :meth:`wish` called soon.
+        sweep: has the backend keep house: what has expired expires, though nothing is claimed.
     """
 
     queues: Mapping[str, int]
@@ -90,6 +95,7 @@ class Claiming:
     hands: Hands
     trusted: Callable[[], bool]
     poke: Callable[[], None]
+    sweep: Callable[[], None] = field(default=lambda: None)
     hungry: bool = field(default=False, init=False)
     """The last claim came back short, and nothing was heard since it was sent."""
     _heard: bool = field(default=False, init=False)
@@ -100,6 +106,10 @@ class Claiming:
     _check_at: float = field(default=float("inf"), init=False)
     """When to see whether what was taken in advance gets anywhere."""
     _begun: int = field(default=0, init=False)
+    _full: bool = field(default=False, init=False)
+    """There was no room for a claim of late."""
+    _sweep_at: float = field(default=float("inf"), init=False)
+    """When to have the backend keep house, if there has been no room for a claim, which does it by the way."""
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Keep time until cancelled."""
@@ -108,13 +118,22 @@ class Claiming:
 
         while True:
             self._changed = Event()
-            wake_at = min(self._check_at, self._look_at if self.hungry else float("inf"))
+
+            if self._full and self._sweep_at == float("inf"):
+                self._sweep_at = current_time() + _SWEEP
+
+            wake_at = min(self._check_at, self._sweep_at, self._look_at if self.hungry else float("inf"))
 
             with move_on_after(wake_at - current_time()):
                 await self._changed.wait()
 
             if self.hungry and current_time() >= self._look_at:
                 self.stir()
+
+            if current_time() >= self._sweep_at:
+                self._sweep_at = float("inf")
+                self._full = False
+                self.sweep()
 
             if current_time() >= self._check_at:
                 self._check()
@@ -136,6 +155,8 @@ class Claiming:
             count += min(_MOST_AHEAD, 4 * self.hands.capacity)
 
         if count <= 0:
+            self._full = True
+            self._changed.set()
             return None
 
         self._heard = False

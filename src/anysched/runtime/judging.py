@@ -18,7 +18,7 @@ from anysched.backends import ClaimedRun, Outcome
 from anysched.clock import from_ms, now_ms
 from anysched.config import ErrorContext
 from anysched.durations import format_duration
-from anysched.errors import CannotDecode, CannotEncode, PayloadTooLarge
+from anysched.errors import AttemptTimeout, CannotDecode, CannotEncode, DeadlinePassed, PayloadTooLarge
 from anysched.events import (
     AttemptFailed,
     CancellationSwallowed,
@@ -35,21 +35,7 @@ from anysched.runtime.telling import Teller
 if TYPE_CHECKING:
     from anysched.runtime.attempting import LiveAttempt
 
-__all__ = ["AttemptTimeout", "DeadlinePassed", "Ending", "Judge"]
-
-
-class AttemptTimeout(TimeoutError):
-    """The attempt did not end within its time limit."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(f"the attempt exceeded its time limit of {format_duration(timedelta(seconds=limit))}")
-
-
-class DeadlinePassed(TimeoutError):
-    """The run did not end by its deadline."""
-
-    def __init__(self, deadline_ms: int) -> None:
-        super().__init__(f"the run did not end by its deadline, {from_ms(deadline_ms).isoformat()}")
+__all__ = ["Ending", "Judge"]
 
 
 @define(eq=False)
@@ -127,7 +113,7 @@ class Judge:
 
         if ending.timed_out:
             limit = ending.limit
-            error = AttemptTimeout(limit) if limit is not None else DeadlinePassed(attempt.run.deadline_ms)
+            error = _time_is_up(limit, attempt.run)
 
         return self._failed(attempt, error or RuntimeError("the attempt ended without a result"))
 
@@ -251,3 +237,10 @@ class Judge:
 
     def _now(self) -> Any:
         return from_ms(self.backend_ms())
+
+
+def _time_is_up(limit: float | None, run: ClaimedRun) -> Exception:
+    if limit is not None:
+        return AttemptTimeout(format_duration(timedelta(seconds=limit)))
+
+    return DeadlinePassed(from_ms(run.deadline_ms).isoformat())

@@ -239,8 +239,9 @@ class Node:
             limits=limits,
             tick_interval=self.config.tick_interval.total_seconds(),
             hands=attempting,
-            trusted=lambda: self.leasing.trusted_now,
+            trusted=lambda: self.leasing.trusted_now and not self.stopping.is_set(),
             poke=self.settling.poke,
+            sweep=self.settling.sweep,
         )
 
     def _describe(self) -> NodeInfo:

@@ -48,8 +48,9 @@ class Services:
     grace: float
     closing: Event = field(factory=Event, init=False)
     """Set as soon as the body has been left. A finishing service then comes to its end by itself."""
-    _finishing: set[CancelScope] = field(factory=set[CancelScope], init=False)
-    _others: set[CancelScope] = field(factory=set[CancelScope], init=False)
+    # In the order in which they started, which a set would not keep.
+    _finishing: dict[CancelScope, None] = field(factory=dict[CancelScope, None], init=False)
+    _others: dict[CancelScope, None] = field(factory=dict[CancelScope, None], init=False)
 
     async def start(self, service: _Startable, *, finishes: bool = False) -> Any:
         """Start a service and wait until it is ready.
@@ -78,7 +79,7 @@ class Services:
     ) -> None:
         kept = self._finishing if finishes else self._others
         scope = CancelScope()
-        kept.add(scope)
+        kept[scope] = None
 
         try:
             with scope:
@@ -93,7 +94,7 @@ class Services:
 
             raise
         finally:
-            kept.discard(scope)
+            kept.pop(scope, None)
             self._end_others()
 
     def _end_others(self) -> None:

@@ -23,6 +23,7 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Backend, Claim, ClaimedRun, Outcome, WorkReply
+from anysched.errors import BackendRefused
 from anysched.runtime.persisting import Outage, persist
 
 __all__ = ["Intake", "Settling"]
@@ -69,6 +70,7 @@ class Settling:
     closing: Event = field(factory=Event)
     _line: deque[Outcome] = field(factory=deque[Outcome], init=False)
     _woken: Event = field(factory=Event, init=False)
+    _sweeping: bool = field(default=False, init=False)
     trips: int = field(default=0, init=False)
 
     def report(self, outcome: Outcome) -> None:
@@ -80,6 +82,11 @@ class Settling:
         """The intake may wish for something now."""
         self._woken.set()
 
+    def sweep(self) -> None:
+        """Have the backend keep house, which it does by the way whenever it is spoken to."""
+        self._sweeping = True
+        self._woken.set()
+
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Settle and claim until closing and empty; then leave."""
         task_status.started()
@@ -88,7 +95,8 @@ class Settling:
             outcomes = self._take()
             claim = self.intake.wish() if self.intake is not None else None
 
-            if outcomes or claim is not None:
+            if outcomes or claim is not None or self._sweeping:
+                self._sweeping = False
                 await self._exchange(outcomes, claim)
             elif self.closing.is_set():
                 break
@@ -98,7 +106,12 @@ class Settling:
 
         self.on_leaving()
         node_id = self.node_id()
-        await persist(lambda: self.backend.leave(node_id), self.outage)
+
+        try:
+            await persist(lambda: self.backend.leave(node_id), self.outage)
+        except BackendRefused:
+            # Whoever was not let in has been told so, by what was tried first.
+            return
 
     def close(self) -> None:
         """No more will be reported: finish."""

@@ -191,7 +191,7 @@ def virtual_time(
 
     virtual = VirtualTime(start=(start - _EPOCH) // _MICROSECOND)
     # Set outside of the loop, so that every context in it has the clock: callbacks and system tasks as well.
-    token = clock_in_force.set(Clock(microseconds=virtual.wall_clock))
+    token = clock_in_force.set(Clock(microseconds=virtual.wall_clock, virtual=True))
     try:
         match backend:
             case "asyncio":

@@ -80,7 +80,7 @@ def simulate(
     )
     began = time.perf_counter()
 
-    with _repeatable(seed), in_order(seed):
+    with _repeatable(seed), in_order(seed, loop):
         virtual_time(stage.run, backend=loop)
 
     return _report(stage, loop, time.perf_counter() - began)

@@ -16,9 +16,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, MutableSet
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
+from importlib import import_module
 from typing import Any
 
 from attrs import define, field
@@ -119,17 +120,59 @@ def _trio_runner() -> Any:
 
 
 @contextmanager
-def in_order(seed: int) -> Generator[None]:
-    """Have Trio, which chooses at random which task goes first, choose the same way each time."""
-    import trio._core._run as run
+def in_order(seed: int, loop: str) -> Generator[None]:
+    """Have an event loop do the same things in the same order each time.
 
-    chance: Any = run.__dict__["_r"]
-    state, was_allowed = chance.getstate(), run.__dict__["_ALLOW_DETERMINISTIC_SCHEDULING"]
+    Trio chooses at random which task goes first. AnyIO's side of asyncio keeps tasks in sets, whose order is that of
+    their addresses in memory. Neither has a public switch for that.
+    """
+    with _trio_in_order(seed) if loop == "trio" else _asyncio_in_order():
+        yield
+
+
+@contextmanager
+def _trio_in_order(seed: int) -> Generator[None]:
+    known = vars(import_module("trio._core._run"))
+    chance, was_allowed = known["_r"], known["_ALLOW_DETERMINISTIC_SCHEDULING"]
+    state = chance.getstate()
     chance.seed(seed)
-    run.__dict__["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
+    known["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
 
     try:
         yield
     finally:
+        known["_ALLOW_DETERMINISTIC_SCHEDULING"] = was_allowed
         chance.setstate(state)
-        run.__dict__["_ALLOW_DETERMINISTIC_SCHEDULING"] = was_allowed
+
+
+@contextmanager
+def _asyncio_in_order() -> Generator[None]:
+    known = vars(import_module("anyio._backends._asyncio"))
+    known["set"] = _OrderedSet
+
+    try:
+        yield
+    finally:
+        del known["set"]
+
+
+class _OrderedSet(MutableSet[Any]):
+    """A set in the order in which things were added."""
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        self._items = dict.fromkeys(items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(tuple(self._items))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, value: Any) -> None:
+        self._items[value] = None
+
+    def discard(self, value: Any) -> None:
+        self._items.pop(value, None)

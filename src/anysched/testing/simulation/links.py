@@ -190,9 +190,7 @@ class Link:
             await self._fail("the reply was lost")
 
         await self._reach()
-        self.wire.history.add(
-            Answered, self.machine, name=name, arguments=arguments, answer=answer, sent_at=sent_at
-        )
+        self.wire.history.add(Answered, self.machine, name=name, arguments=arguments, answer=answer, sent_at=sent_at)
         return answer
 
     async def _reach(self) -> None:

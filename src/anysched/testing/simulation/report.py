@@ -25,7 +25,9 @@ class SimulationFailed(AnySchedError, AssertionError):
         more = len(report.violations) - len(shown)
         lines = [f"  - {one}" for one in shown] + ([f"  ... and {more} more"] if more else [])
         said = "\n".join(lines)
-        super().__init__(f"{len(report.violations)} violations with seed {report.seed}:\n{said}\nagain: {report.replay}")
+        super().__init__(
+            f"{len(report.violations)} violations with seed {report.seed}:\n{said}\nagain: {report.replay}"
+        )
         self.report = report
 
 

@@ -77,7 +77,7 @@ local function sources_of(status)
   return {{'LRANGE', keys.finished(status)}}
 end
 
--- What comes next in a source, as {id, the position after it}.
+-- What comes next in a source, as {id, the position after it, when it ended if the source says so}.
 local function fetch(source, position, count)
   if source[1] == 'held' then
     return newest_running(position, count)
@@ -86,19 +86,20 @@ local function fetch(source, position, count)
   local items = {}
 
   for i, id in ipairs(redis.call(source[1], source[2], position, position + count - 1)) do
-    items[i] = {id, position + i}
+    local ended_at, ended = string.match(id, '^(%d+) (.*)$')
+    items[i] = source[1] == 'LRANGE' and {ended or id, position + i, ended_at} or {id, position + i}
   end
 
   return items
 end
 
-local function show(id, status)
-  local run, reason = records.pick(keys.run(id), {'job', 'status', 'queue'})
+local function show(id, status, ended_at)
+  local run, reason = records.pick(keys.run(id), {'job', 'status', 'queue', 'finished_ms'})
 
   if reason then
     found[#found + 1] = showing.show(id)
   elseif
-    run.job and (run.status or 'ready') == status
+    run.job and (run.status or 'ready') == status and (not ended_at or run.finished_ms == ended_at)
     and (wanted_queue == '' or (run.queue or 'default') == wanted_queue)
   then
     found[#found + 1] = showing.show(id)
@@ -116,7 +117,7 @@ local function read_source(source, status, position)
       end
 
       looked_at = looked_at + 1
-      show(item[1], status)
+      show(item[1], status, item[3])
       position = item[2]
     end
 

@@ -92,14 +92,14 @@ class _Book:
     def _is_repeated(self, nonce: str, answer: Any, at: int) -> bool:
         known = self.nonces.get(nonce)
 
-        if known is not None and at - known[0] < _REMEMBERED:
-            if known[1] != answer:
-                self.complain(f"a command was answered {answer} when it was repeated, and {known[1]} before", at)
+        if known is None or (known[1] != answer and at - known[0] >= _REMEMBERED):
+            self.nonces[nonce] = (at, answer)
+            return False
 
-            return True
+        if known[1] != answer:
+            self.complain(f"a command was answered {answer} when it was repeated, and {known[1]} before", at)
 
-        self.nonces[nonce] = (at, answer)
-        return False
+        return True
 
     # --- entries -----------------------------------------------------------------------------------------------
 

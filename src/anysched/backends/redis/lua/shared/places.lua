@@ -120,6 +120,12 @@ function places.list_ended()
 
     if status ~= 'failed' then
       local length = 0
+      local ended_at = clock.digits(clock.NOW) .. ' '
+
+      -- With the instant: an id may end again, when its record has gone and it was used anew.
+      for i, id in ipairs(ids) do
+        ids[i] = ended_at .. id
+      end
 
       for first = 1, #ids, 4000 do
         length = redis.call('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))

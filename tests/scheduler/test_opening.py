@@ -1,0 +1,280 @@
+"""Opening and closing: by count, by many tasks, with errors; and what is refused when it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from anyio import create_task_group, current_time
+
+from anysched import BackendUnavailable, Cron, MemoryBackend, NotOpen, Scheduler
+
+
+def with_job(scheduler: Scheduler) -> Any:
+    @scheduler.job(name="work")
+    async def work() -> int:
+        return 1
+
+    return work
+
+
+async def test_nothing_can_be_asked_of_a_closed_scheduler() -> None:
+    """Every operation says that it needs an open one; before, between and after openings."""
+    scheduler = Scheduler()
+    work = with_job(scheduler)
+
+    async def ask() -> None:
+        async with scheduler:
+            run = await work.enqueue()
+
+        for question in (
+            work.enqueue,
+            run.status,
+            run.info,
+            run.result,
+            run.cancel,
+            run.retry,
+            lambda: run.reschedule(delay=1),
+            lambda: scheduler.enqueue(work.bind()),
+            lambda: scheduler.find(key="k"),
+            lambda: scheduler.add(Cron("@daily"), work.bind()),
+            lambda: scheduler.pause("e"),
+            lambda: scheduler.resume("e"),
+            lambda: scheduler.trigger("e"),
+            lambda: scheduler.remove("e"),
+            lambda: scheduler.get_entry("e"),
+            scheduler.entries,
+            scheduler.totals,
+            scheduler.queues,
+            scheduler.nodes,
+            scheduler.runs,
+            lambda: scheduler.lock("l").__aenter__(),
+        ):
+            with pytest.raises(NotOpen):
+                await question()
+
+    await ask()
+    await ask()
+
+
+async def test_opening_executes_nothing() -> None:
+    """An open scheduler is a client: what it enqueues waits."""
+    scheduler = Scheduler()
+    work = with_job(scheduler)
+
+    async with scheduler:
+        run = await work.enqueue()
+        await anyio.sleep(60)
+        assert "ready" == await run.status()
+
+
+async def test_it_can_be_opened_many_times_over() -> None:
+    """By the same task within itself, and by others: it closes with the last."""
+    scheduler = Scheduler()
+    work = with_job(scheduler)
+
+    async with scheduler, scheduler:
+        async with scheduler:
+            await work.enqueue()
+
+        await work.enqueue()
+
+        async with scheduler.running(), scheduler:
+            await work.enqueue()
+
+        await work.enqueue()
+
+    with pytest.raises(NotOpen):
+        await work.enqueue()
+
+
+async def test_the_opener_waits_for_its_guests() -> None:
+    """Who opened it leaves first: it stays open for those who are still in.
+
+    Break: taking the opener's leaving for a guest's closes it in the wrong task, or never.
+    """
+    scheduler = Scheduler()
+    work = with_job(scheduler)
+    happened: list[tuple[str, float]] = []
+
+    async def guest(seconds: float) -> None:
+        async with scheduler:
+            await anyio.sleep(seconds)
+            await work.enqueue()
+            happened.append(("guest", current_time()))
+
+    async with create_task_group() as guests:
+        async with scheduler:
+            guests.start_soon(guest, 5)
+            guests.start_soon(guest, 9)
+            await anyio.sleep(1)
+
+        happened.append(("opener", current_time()))
+
+        with pytest.raises(NotOpen):
+            await work.enqueue()
+
+    assert [("guest", 5), ("guest", 9), ("opener", 9)] == happened
+
+
+async def test_many_tasks_open_it_at_once() -> None:
+    """One of them opens, the others wait until that is done; each can use it until it leaves."""
+    scheduler = Scheduler()
+    work = with_job(scheduler)
+    done: list[int] = []
+
+    async def use(number: int) -> None:
+        for _ in range(3):
+            async with scheduler:
+                await work.enqueue()
+                await anyio.sleep(number % 4)
+                await work.enqueue()
+
+            done.append(number)
+
+    async with create_task_group() as group:
+        for number in range(20):
+            group.start_soon(use, number)
+
+    assert 60 == len(done)
+    assert 120 == (await scheduler.backend.totals()).ready
+
+
+async def test_who_comes_while_it_closes_opens_it_anew() -> None:
+    """At whatever moment of the closing somebody enters: they find it open, and can leave in good order.
+
+    Break: becoming a guest of a session that is closing finds it closed, and trips over it when leaving.
+    """
+    scheduler = Scheduler()
+    work = with_job(scheduler)
+
+    async def late(checkpoints: int) -> None:
+        for _ in range(checkpoints):
+            await anyio.lowlevel.checkpoint()
+
+        async with scheduler:
+            await work.enqueue()
+            await anyio.sleep(1)
+            await work.enqueue()
+
+    for checkpoints in range(25):
+        async with create_task_group() as group, scheduler:
+            group.start_soon(late, checkpoints)
+
+    assert 50 == (await scheduler.backend.totals()).ready
+
+
+class Unreachable(MemoryBackend):
+    """Cannot be connected to, until it can."""
+
+    __slots__ = ("down",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = True
+
+    async def run(self, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
+        await anyio.sleep(1)
+
+        if self.down:
+            raise BackendUnavailable("nobody listens there")
+
+        await super().run(task_status=task_status)
+
+
+async def test_a_backend_that_cannot_be_reached_is_an_error_at_the_start() -> None:
+    """Bare, from `async with scheduler`, from `running` and from `run`; and it can be opened later."""
+    backend = Unreachable()
+    scheduler = Scheduler(backend)
+    work = with_job(scheduler)
+
+    async def open_only() -> None:
+        async with scheduler:
+            pytest.fail("it is open")
+
+    async def open_and_run() -> None:
+        async with scheduler.running():
+            pytest.fail("it runs")
+
+    for attempt in (open_only, open_and_run, scheduler.run):
+        with pytest.raises(BackendUnavailable, match="nobody listens"):
+            await attempt()
+
+    backend.down = False
+
+    async with scheduler.running():
+        assert 1 == await (await work.enqueue()).result()
+
+
+async def test_guests_of_a_failed_opening_try_for_themselves() -> None:
+    """Three open it at once and the first fails: each of the others is told the same by an attempt of its own."""
+    scheduler = Scheduler(Unreachable())
+    told: list[float] = []
+
+    async def use() -> None:
+        try:
+            async with scheduler:
+                pytest.fail("it is open")
+        except BackendUnavailable:
+            told.append(current_time())
+
+    async with create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(use)
+
+    assert [1, 2, 3] == told
+
+
+async def test_an_error_in_an_open_block_leaves_as_it_was() -> None:
+    """Bare if it was bare; and a group, also of one, stays the group that it was."""
+    scheduler = Scheduler()
+
+    with pytest.raises(ValueError, match="mine"):
+        async with scheduler:
+            raise ValueError("mine")
+
+    with pytest.RaisesGroup(ValueError):
+        async with scheduler:
+            raise ExceptionGroup("mine", [ValueError()])
+
+
+async def test_a_crash_inside_leaves_bare() -> None:
+    """What the backend's own task raises ends the block, and is raised from it as it is."""
+
+    class Crashing(MemoryBackend):
+        async def run(self, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
+            task_status.started()
+            await anyio.sleep(5)
+            raise ZeroDivisionError
+
+    for opening in (lambda scheduler: scheduler, lambda scheduler: scheduler.running()):
+        began = current_time()
+
+        with anyio.fail_after(60), pytest.raises(ZeroDivisionError):
+            async with opening(Scheduler(Crashing())):
+                await anyio.sleep_forever()
+
+        assert current_time() - began <= 10
+
+
+async def test_a_lifespan_can_use_the_scheduler() -> None:
+    """It is entered while the scheduler is open, and can open it once more."""
+    ran: list[int] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        async with scheduler:
+            await work.enqueue()
+            yield
+            ran.append((await scheduler.totals()).succeeded)
+
+    scheduler = Scheduler(lifespan=lifespan)
+    work = with_job(scheduler)
+
+    async with scheduler.running():
+        await anyio.sleep(1)
+
+    assert [1] == ran
