@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from anyio import TASK_STATUS_IGNORED, Event, create_task_group, get_cancelled_exc_class, get_current_task
 from anyio.abc import TaskStatus
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 from attrs import frozen
 
 from anysched.backends import Backend
@@ -198,12 +199,14 @@ class Scheduler(Registry, Managing):
 
         # A guest that took longer than the opener's grace finds it closed.
         if session is None or not session.leave(get_current_task().id):
+            # Shielded, lest it hide what the body raised.
+            await cancel_shielded_checkpoint()
             return
 
         try:
             with bare():
-                await session.__aexit__(kind, error, traceback)
-        except BaseException as raised:
+                await session.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - its services limit themselves
+        except BaseException as raised:  # noqa: ASYNC103 - what is swallowed is `error`, which goes on by itself
             # What the body raised leaves as it was, also if it was a group; `async with` raises it again itself.
             if error is None or (raised is not error and raised is not only_leaf(error)):
                 raise
@@ -388,6 +391,9 @@ class Scheduler(Registry, Managing):
 
         runs = new_runs(bounds, config=self.config)
         handles: list[Run[Any]] = []
+
+        if not runs:
+            await checkpoint()
 
         for start in range(0, len(runs), _BULK):
             batch = runs[start : start + _BULK]

@@ -83,7 +83,7 @@ async def test_progress_is_seen_while_it_runs() -> None:
 
         for wrong in (-0.1, 1.1, float("nan"), True, "half"):
             with pytest.raises(InvalidOption):
-                await run.set_progress(wrong)  # type: ignore[arg-type]
+                await run.set_progress(wrong)
 
     async with scheduler.running():
         run = await work.enqueue()

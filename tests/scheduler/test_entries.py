@@ -220,7 +220,7 @@ async def test_what_cannot_be_added_is_refused_and_nothing_is_stored() -> None:
             (PayloadTooLarge, "@daily", note.bind("x" * 60), {}),
         ):
             with pytest.raises(error):
-                await scheduler.add(schedule, bound, **options)  # type: ignore[arg-type]
+                await scheduler.add(schedule, bound, **options)
 
         assert [] == await scheduler.entries()
 

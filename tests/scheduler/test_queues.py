@@ -225,7 +225,7 @@ async def test_a_run_can_be_moved_in_time_until_it_starts() -> None:
 
         for wrong in ({}, {"at": START, "delay": "1s"}):
             with pytest.raises(InvalidOption):
-                await run.reschedule(**wrong)  # type: ignore[arg-type]
+                await run.reschedule(**wrong)
 
         again = await work.options(delay="1h").enqueue()
         await again.reschedule(delay=0)

@@ -299,8 +299,8 @@ async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored
 
     async with scheduler:
         for error, attempt in (
-            (InvalidArguments, lambda: greet.enqueue(7)),  # type: ignore[arg-type]
-            (InvalidArguments, lambda: greet.enqueue("a", "b")),  # type: ignore[call-arg]
+            (InvalidArguments, lambda: greet.enqueue(7)),
+            (InvalidArguments, lambda: greet.enqueue("a", "b")),
             (CannotEncode, lambda: anything.enqueue(threading.Lock())),
             (PayloadTooLarge, lambda: greet.enqueue("x" * 101)),
         ):
@@ -312,13 +312,13 @@ async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored
 
         for options in ({"delay": -1}, {"priority": 101}, {"queue": "a b"}, {"nonsense": 1}, {"delay": 1, "at": START}):
             with pytest.raises((InvalidOption, ValueError)):
-                greet.options(**options)  # type: ignore[arg-type]
+                greet.options(**options)
 
         with pytest.raises(PayloadTooLarge):
             await scheduler.enqueue(greet.bind("fine"), greet.bind("x" * 101))
 
         with pytest.raises(InvalidOption, match=r"job\.bind"):
-            await scheduler.enqueue(greet)  # type: ignore[arg-type]
+            await scheduler.enqueue(greet)
 
         totals = await scheduler.totals()
         assert (0, 0) == (totals.ready, totals.scheduled)
@@ -352,7 +352,7 @@ async def test_a_result_that_does_not_fit_its_annotation_is_told_to_who_asks() -
 
     @scheduler.job
     async def liar() -> int:
-        return "text"  # type: ignore[return-value]
+        return "text"
 
     async with scheduler.running():
         run = await liar.enqueue()

@@ -102,7 +102,7 @@ async def run_command(command: str, input: str | None = None, environment: Mappi
 
         status = await process.wait()
     except BaseException:
-        await _end_group(process)
+        await _end_group(process)  # noqa: ASYNC102 - it shields and limits itself
         raise
 
     await process.aclose()

@@ -208,7 +208,7 @@ class Attempting:
 
         try:
             await self._call_within(attempt, step_through(handler, context, self.executor.make_room), ending)
-        except get_cancelled_exc_class() as error:
+        except get_cancelled_exc_class() as error:  # noqa: ASYNC103 - only ours has to pass
             if current_effective_deadline() == -inf:
                 raise
 
@@ -289,7 +289,7 @@ async def _listen_to(handler: Any, ending: Ending) -> None:
 
         if cancelled is not None:
             raise cancelled from None
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103 - cancellation does pass
         if isinstance(error, get_cancelled_exc_class()):
             raise
 

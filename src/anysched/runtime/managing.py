@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, Unpack
 
+from anyio.lowlevel import checkpoint
+
 from anysched.backends import Backend, Corrupt, EntryRecord, EntryWrite, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
@@ -213,6 +215,9 @@ class Managing(RunHome, ABC):
         wanted = RunStatus(status).value if status is not None else None
         found: list[RunInfo] = []
         cursor = ""
+
+        if limit <= 0:
+            await checkpoint()
 
         while len(found) < limit:
             size = min(_PAGE, limit - len(found))

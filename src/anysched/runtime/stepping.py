@@ -40,7 +40,7 @@ def step_through(
         while True:
             try:
                 value = yield signal
-            except BaseException as error:  # noqa: BLE001 - passed into the coroutine, whose business it is
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - passed into the coroutine, whose business it is
                 signal = run(coroutine.throw, error)
             else:
                 signal = run(coroutine.send, value)

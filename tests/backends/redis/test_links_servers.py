@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import anyio
 import pytest
+from anyio.abc import ByteStream, SocketAttribute, TaskStatus
+from anyio.from_thread import start_blocking_portal
+from anyio.streams.tls import TLSListener, TLSStream
 
 from anysched.backends.redis.addresses import parse_address
 from anysched.backends.redis.link import Link, Script, open_link
@@ -167,7 +171,8 @@ async def test_a_replica_is_unavailable_and_left() -> None:
 
 async def test_a_busy_server_is_unavailable() -> None:
     """BUSY: somebody's script takes too long. MISCONF: it cannot save."""
-    with RedisServer(own=True, appendonly=False, options={"busy-reply-threshold": "50"}) as server:
+    # By the name that it had before Redis 7, and has still.
+    with RedisServer(own=True, appendonly=False, options={"lua-time-limit": "50"}) as server:
         async with open_to(server.url, time_limit=3) as link, anyio.create_task_group() as other:
             other.start_soon(anyio.to_thread.run_sync, endless, server)
             await anyio.sleep(0.3)
@@ -245,15 +250,45 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return at
 
 
+async def pass_on(source: ByteStream, to: ByteStream) -> None:
+    """Bytes one way, until either side has had enough."""
+    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        async for data in source:
+            await to.send(data)
+
+    await to.aclose()
+
+
+async def terminate_tls(certificates: Path, server: RedisServer, *, task_status: TaskStatus[int]) -> None:
+    """TLS in front of a server, which may have been built without; gives its port."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates / "redis.crt", certificates / "redis.key")
+    plain = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    listener = TLSListener(plain, context, standard_compatible=False)
+
+    async def serve(client: TLSStream) -> None:
+        inner = await anyio.connect_tcp("127.0.0.1", server.port)
+
+        async with client, inner, anyio.create_task_group() as both:
+            both.start_soon(pass_on, client, inner)
+            both.start_soon(pass_on, inner, client)
+
+    async with plain:
+        task_status.started(plain.extra(SocketAttribute.local_port))
+        await listener.serve(serve)
+
+
 @pytest.fixture(scope="module")
 def secure(certificates: Path) -> Iterator[tuple[RedisServer, int]]:
     """A server, and its port for TLS."""
-    port = free_port()
-    files = {f"tls-{what}-file": f"{certificates}/redis.{end}" for what, end in (("cert", "crt"), ("key", "key"))}
-    options = {"tls-port": str(port), "tls-auth-clients": "optional", "tls-ca-cert-file": f"{certificates}/ca.crt"}
+    with RedisServer(own=True, appendonly=False) as server, start_blocking_portal() as portal:
+        ended, port = portal.start_task(terminate_tls, certificates, server)
 
-    with RedisServer(own=True, appendonly=False, options={**options, **files}) as server:
-        yield server, port
+        try:
+            yield server, port
+        finally:
+            ended.cancel()
+            portal.call(anyio.wait_all_tasks_blocked)
 
 
 def free_port() -> int:
@@ -310,8 +345,9 @@ def sentinel(tmp_path: Path) -> Iterator[tuple[int, RedisServer, RedisServer]]:
 
     with (
         RedisServer(own=True, appendonly=False) as master,
-        RedisServer(own=True, appendonly=False, options={"replicaof": f"127.0.0.1 {master.port}"}) as replica,
+        RedisServer(own=True, appendonly=False) as replica,
     ):
+        replica.cli("REPLICAOF", "127.0.0.1", str(master.port))
         configuration = tmp_path / "sentinel.conf"
         configuration.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\nrequirepass sentinels\n"

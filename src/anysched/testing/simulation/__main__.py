@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--duration", default="2m", help="of the disturbed part, in virtual time")
     parser.add_argument("--lease", default="5s", help="of the nodes")
     parser.add_argument("--loop", choices=("asyncio", "trio"), help="default: asyncio for even seeds")
-    parser.add_argument("--story", metavar="ABOUT", nargs="?", const="", help="print the history, or what mentions this")
+    parser.add_argument("--story", metavar="TEXT", nargs="?", const="", help="print the history, or lines with this")
     wanted = parser.parse_args(arguments)
     first, _, last = wanted.seeds.partition("-")
     options: dict[str, Any] = {

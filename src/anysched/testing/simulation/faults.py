@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 
@@ -29,6 +30,7 @@ class Faults:
         lost_command: share of commands that never reach the backend; the caller is told that it is unavailable.
         lost_reply: share whose effect is done and whose answer is lost; likewise.
         late_command: share whose caller is told that, and whose effect is done up to 4 s later.
+        late_claims: whether claims may be among these.
         slow: share that take up to 4 s longer, before or after the effect.
         twice: share that reach the backend twice, up to 2 s apart.
         crash_at_call: share at which the machine dies, before or after the effect.
@@ -49,6 +51,7 @@ class Faults:
     lost_command: float = 0.01
     lost_reply: float = 0.01
     late_command: float = 0.005
+    late_claims: bool = False
     slow: float = 0.03
     twice: float = 0.03
     crash_at_call: float = 0.001
@@ -68,19 +71,24 @@ class Faults:
     @classmethod
     def none(cls) -> Faults:
         """A good day."""
-        return cls(**dict.fromkeys(_RATES, 0.0), skew=timedelta())
+        return cls(skew=timedelta()).without(*_RATES)
 
     @classmethod
     def drawn(cls, chance: Random) -> Faults:
         """Some of the faults, some rarely and some often: what always goes wrong together hides what else would."""
         scale = {name: chance.choice((0.0, 0.3, 1.0, 1.0, 3.0)) for name in _RATES}
         usual = cls()
-        rates = {name: getattr(usual, name) * scale[name] for name in _RATES}
+        rates: dict[str, Any] = {name: getattr(usual, name) * scale[name] for name in _RATES}
         return cls(**rates, skew=chance.choice((timedelta(), timedelta(seconds=3), usual.skew)))
+
+    def with_(self, **changes: Any) -> Faults:
+        """The same with some of them changed."""
+        return evolve(self, **changes)
 
     def without(self, *names: str) -> Faults:
         """The same without some of them."""
-        return evolve(self, **dict.fromkeys(names, 0.0))
+        gone: dict[str, Any] = dict.fromkeys(names, 0.0)
+        return evolve(self, **gone)
 
     def draw_trouble(self, chance: Random) -> Trouble:
         """What happens to one command."""
@@ -120,7 +128,7 @@ def _some(chance: Random, share: float, most: float) -> float:
     return chance.uniform(0.001, most) if chance.random() < share else 0.0
 
 
-_RATES = tuple(name for name in asdict(Faults()) if name != "skew")
+_RATES = tuple(name for name, value in asdict(Faults()).items() if type(value) is float)
 
 
 @frozen(kw_only=True)

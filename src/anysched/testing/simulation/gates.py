@@ -48,7 +48,7 @@ class Gate:
             self.on_close()
 
     def close_after(self, steps: int) -> None:
-        """Let so many more steps pass, of whatever task."""
+        """Let so many more steps pass, of whatever task; 0: as many as come."""
         self._steps_left = steps
 
     def open(self) -> None:

@@ -122,9 +122,7 @@ class Machine:
         except Exception:  # noqa: BLE001 - nothing may leave a scheduler here: it is written down, and found
             self._note("broke down", traceback.format_exc())
 
-        if self.state != "dead":
-            self.state = "ended"
-            self._note("ended")
+        self._end()
 
     def crash(self, *, after: int = 0) -> None:
         """Die: now, or after so many more steps of whatever it is doing."""
@@ -162,13 +160,22 @@ class Machine:
         self._note("stopping", {"at_once": at_once, "calm": is_calm})
 
         if is_calm:
-            self.link.calm()
+            self.leave_in_peace()
 
         if at_once:
             # On its own behalf: asyncio repeats a cancellation until it was heard, and that has to stop with it.
             self._context.run(self._scope.cancel, "stopped by the simulation")
         else:
             self.scheduler.stop()
+
+    def leave_in_peace(self) -> None:
+        """Let nothing go wrong any more."""
+        self.link.calm()
+
+        if self.state != "dead":
+            self.is_doomed = False
+            self.gate.close_after(0)
+            self.thaw()
 
     def end(self) -> None:
         """The simulation is over: let the dead be gone, and everybody else too."""
@@ -183,6 +190,11 @@ class Machine:
         if self.state != "dead" and self.gate.is_closed:
             self._note("goes on")
             self.gate.open()
+
+    def _end(self) -> None:
+        if self.state != "dead":
+            self.state = "ended"
+            self._note("ended")
 
     def _stopped_short(self) -> None:
         if self.state == "ended":

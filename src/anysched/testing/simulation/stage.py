@@ -1,4 +1,4 @@
-"""The course of one simulation: machines are set up, disturbed and replaced, and then left in peace until all is done."""
+"""The course of one simulation: machines are disturbed and replaced, and then left in peace until all is done."""
 
 from __future__ import annotations
 
@@ -179,8 +179,7 @@ class Stage:
         self.history.note("peace")
 
         for machine in self.machines:
-            machine.link.calm()
-            machine.thaw()
+            machine.leave_in_peace()
 
         if client.state == "running":
             client.stop(at_once=True, is_calm=True)
@@ -237,7 +236,7 @@ class Stage:
 
     async def _settle(self) -> None:
         """Bring everything to its end: without faults, without a client, and soon without entries."""
-        for _ in range(self.nodes - len(self._nodes)):
+        for _ in range(self.nodes - sum(one.state == "running" for one in self._nodes)):
             self._add_node()
 
         await sleep(_CALM)
@@ -253,7 +252,8 @@ class Stage:
             await self._keep("pause_entry", entry_id=entry.id, note="the end")
 
         with move_on_after(_PATIENCE):
-            while not await self._is_quiet():
+            # Whether it is quiet is something that nobody tells.
+            while not await self._is_quiet():  # noqa: ASYNC110
                 await sleep(1.0)
 
         self.history.note("quiet", await self.backend.totals())
@@ -269,7 +269,7 @@ class Stage:
 
         until = current_time() + 4 * self.lease.total_seconds() + 15
 
-        while self._nodes and current_time() < until:
+        while self._nodes and current_time() < until:  # noqa: ASYNC110 (likewise)
             await sleep(0.5)
 
         for machine in self._nodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from random import Random
 from typing import Any, Protocol, TypeVar
 
@@ -150,11 +151,9 @@ class Mixture:
     async def _act(
         self, action: Callable[[Scheduler, Random], Awaitable[None]], scheduler: Scheduler, chance: Random
     ) -> None:
-        try:
+        # Gone meanwhile, or no longer in the state for it: as may be.
+        with suppress(AnySchedError):
             await action(scheduler, chance)
-        except AnySchedError:
-            # Gone meanwhile, or no longer in the state for it: as may be.
-            pass
 
     # --- actions -----------------------------------------------------------------------------------------------
 

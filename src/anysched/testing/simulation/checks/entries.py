@@ -50,7 +50,7 @@ def check_entries(history: History) -> Iterator[str]:
         elif isinstance(record, Happened) and record.what == "settled":
             book.check_due(record.at)
 
-    finals = {run_id: found for run_id, found in (note.detail for note in history.happened("final run"))}
+    finals = dict(note.detail for note in history.happened("final run"))
     stored = {note.detail.id: note.detail for note in history.happened("final entry")}
 
     for entry_id, account in book.accounts.items():

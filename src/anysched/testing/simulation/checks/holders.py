@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -127,40 +128,34 @@ def _check_entries(executions: Iterable[_Execution], history: History) -> Iterat
 def _read_entries(history: History) -> dict[str, str]:
     """By run: the entry that must not overlap, if its rule has always been the same, and nobody revived the run."""
     overlaps: dict[str, set[str]] = {}
-    made: dict[str, str] = {}
-    life: dict[str, int] = {}
+    removals: Counter[str] = Counter()
+    made: dict[str, tuple[str, int]] = {}
     revived: set[str] = set()
 
-    for record in history.records:
-        if not isinstance(record, Command):
-            continue
+    for command in (record for record in history.records if isinstance(record, Command)):
+        arguments = command.arguments
 
-        match record.name:
-            case "put_entry":
-                entry = record.arguments["entry"]
-                overlaps.setdefault(entry.id, set()).add(EntrySpec.from_text(entry.spec).policy.overlap)
-            case "declare":
-                for entry in record.arguments["entries"]:
-                    overlaps.setdefault(entry.id, set()).add(EntrySpec.from_text(entry.spec).policy.overlap)
+        match command.name:
+            case "put_entry" | "declare":
+                for write in arguments["entries"] if command.name == "declare" else [arguments["entry"]]:
+                    overlaps.setdefault(write.id, set()).add(EntrySpec.from_text(write.spec).policy.overlap)
             case "remove_entry":
-                life[record.arguments["entry_id"]] = life.get(record.arguments["entry_id"], 0) + 1
+                removals[arguments["entry_id"]] += 1
             case "tick":
-                for fire in record.arguments["fires"]:
-                    named = f"{fire.entry_id} #{life.get(fire.entry_id, 0)}"
-                    made |= {run.id: named for run in fire.runs if run.id not in made}
+                for run in [run for fire in arguments["fires"] for run in fire.runs]:
+                    made.setdefault(run.id, (run.entry_id, removals[run.entry_id]))
             case "trigger":
-                overlaps.setdefault(record.arguments["entry_id"], set()).add(record.arguments["overlap"])
-                entry_id = record.arguments["entry_id"]
-                made.setdefault(record.arguments["run"].id, f"{entry_id} #{life.get(entry_id, 0)}")
+                overlaps.setdefault(arguments["entry_id"], set()).add(arguments["overlap"])
+                made.setdefault(arguments["run"].id, (arguments["entry_id"], removals[arguments["entry_id"]]))
             case "revive":
-                revived.add(record.arguments["run_id"])
+                revived.add(arguments["run_id"])
             case _:
                 pass
 
     return {
-        run_id: named
-        for run_id, named in made.items()
-        if run_id not in revived and "allow" not in overlaps.get(named.split(" #")[0], {"allow"})
+        run_id: f"{entry_id} #{life}"
+        for run_id, (entry_id, life) in made.items()
+        if run_id not in revived and "allow" not in overlaps.get(entry_id, {"allow"})
     }
 
 
@@ -195,7 +190,7 @@ def _check_locks(history: History) -> Iterator[str]:
 # --- at the same time ---------------------------------------------------------------------------------------------
 
 
-def _grouped(executions: Iterable[_Execution], key: Any) -> dict[str, list[_Execution]]:
+def _grouped(executions: Iterable[_Execution], key: Callable[[_Execution], str]) -> dict[str, list[_Execution]]:
     found: dict[str, list[_Execution]] = {}
 
     for one in executions:

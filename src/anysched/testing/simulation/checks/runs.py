@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from anysched.backends import ClaimedRun, NewRun, Outcome, RunRecord
+from anysched.backends import Claim, ClaimedRun, NewRun, Outcome, RunRecord
 from anysched.options import decode_options
 from anysched.retry import RetryPolicy
 from anysched.run import FINAL
@@ -56,8 +56,8 @@ def check_runs(history: History, retries: Mapping[str, RetryPolicy]) -> Iterator
 
     for record in history.records:
         if isinstance(record, Command):
-            lives.leases.take(record)
             lives.take(record)
+            lives.leases.take(record)
         elif isinstance(record, Answered) and record.name == "enqueue":
             lives.accepted |= dict.fromkeys(answer.id for answer in record.answer)
         elif isinstance(record, Happened) and record.what == "stopping":
@@ -81,8 +81,8 @@ class _Lives:
     calm: dict[str, bool] = field(factory=dict[str, bool], init=False)
     found: list[str] = field(factory=list[str], init=False)
     newest_token: int = field(default=0, init=False)
-    nonces: dict[str, str] = field(factory=dict[str, str], init=False)
-    """Machines by the nonce of a claim."""
+    owners: dict[str, int] = field(factory=dict[str, int], init=False)
+    """Tokens of locks."""
 
     def complain(self, about: str, at: int) -> None:
         self.found.append(f"{about}, at {when(at)}")
@@ -110,9 +110,9 @@ class _Lives:
             case "revive" if answer == "failed":
                 self._revived(self.life(arguments["run_id"]))
             case "leave":
-                self._left(arguments["node_id"])
-            case "acquire_lock" if answer.token:
-                self._locked(arguments["owner"], answer.token, command.at)
+                self._left(arguments["node_id"], command.at)
+            case "acquire_lock":
+                self._locked(arguments["owner"], command.answer.token, command.at)
             case _:
                 pass
 
@@ -143,15 +143,20 @@ class _Lives:
     def _revived(self, life: _Life) -> None:
         life.final, life.retries, life.asked_to_cancel, life.node = "", 0, False, ""
 
-    def _left(self, node_id: str) -> None:
+    def _left(self, node_id: str, at: int) -> None:
+        # If its lease had run out, others may have taken them from it before.
+        is_known = self.leases.stands(node_id, at)
+
         for life in self.runs.values():
             if life.node == node_id:
                 life.node = ""
-                life.returned.add(life.token)
+
+                if is_known:
+                    life.returned.add(life.token)
 
     def _locked(self, owner: str, token: int, at: int) -> None:
-        if self.nonces.get(owner) != str(token):
-            self.nonces[owner] = str(token)
+        if token and self.owners.get(owner) != token:
+            self.owners[owner] = token
             self._token(token, "a lock", at)
 
     def _token(self, token: int, whose: str, at: int) -> None:
@@ -168,7 +173,8 @@ class _Lives:
         for outcome, settled in zip(arguments["outcomes"], reply.settled, strict=True):
             self._settled(self.life(outcome.run_id), outcome, settled, command.at)
 
-        limits = arguments["claim"].limits if arguments["claim"] is not None else {}
+        claim: Claim | None = arguments["claim"]
+        limits = claim.limits if claim is not None else dict[str, int]()
 
         for run in reply.runs:
             self._claimed(self.life(run.id), run, command, limits)
