@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ def test_each_line_runs_once_at_each_of_its_minutes(redis_url: str, tmp_path: Pa
             node.wait()
 
     # From the second in which they began, ten past the minute: so many whole minutes have begun since.
-    minutes = [f"{(begun.hour * 60 + begun.minute + n) // 60 % 24:02}:{(begun.minute + n) % 60:02}" for n in range(1, MINUTES + 1)]
+    minutes = [f"{begun + timedelta(minutes=n):%H:%M}" for n in range(1, MINUTES + 1)]
     ran = Counter(tuple(line.split()) for line in (tmp_path / "ran").read_text().splitlines())
     expected = {(str(n), minute) for n in range(14) for minute in minutes}
     expected |= {(str(n), minute) for n in range(14, 20) for minute in minutes if int(minute[3:]) % 2 == 0}
