@@ -46,6 +46,9 @@ _MARGIN = 0.1
 _RELEASE_LIMIT = 2.0
 """Seconds that giving a lock back may take; after that it runs out by itself."""
 
+_RELEASES = 5
+"""So often is it tried; with the pauses in between that takes most of the time."""
+
 _FIRST_PAUSE = 0.05
 """Seconds before the first repetition when the backend cannot be reached."""
 
@@ -320,15 +323,12 @@ class _Holding:
 
     async def _give_back(self) -> None:
         """Free the lock, or leave its line. If that cannot be done in time it lapses by itself."""
-        pause = _FIRST_PAUSE
-
-        while True:
+        for tries in range(_RELEASES):
             try:
                 await self.backend.release_lock(self.lock.name, self.owner)
                 return
             except BackendUnavailable:
                 # Somebody may stand in line, and would wait for the end of the lease.
-                await sleep(pause)
-                pause *= 2
+                await sleep(_FIRST_PAUSE * 2**tries)
             except BackendError:
                 return

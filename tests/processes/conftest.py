@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
+from anysched.testing import RedisServer
+
 PROGRAM = Path(__file__).with_name("program.py")
 
 
@@ -28,14 +30,22 @@ class Processes:
     def log(self) -> Path:
         return self.folder / "effects.log"
 
+    @property
+    def journal(self) -> Path:
+        """What all programs have logged."""
+        return self.folder / "journal.log"
+
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
         """Start a program; ``environ`` adds to its environment."""
-        process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), *words],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "ANYSCHED_TEST_URL": self.url, "EFFECTS": str(self.log), **environ},
-        )
+        with self.journal.open("a") as journal:
+            process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), *words],
+                stdout=subprocess.PIPE,
+                stderr=journal,
+                text=True,
+                env={**os.environ, "ANYSCHED_TEST_URL": self.url, "EFFECTS": str(self.log), **environ},
+            )
+
         self.running.append(process)
         return process
 
@@ -44,6 +54,10 @@ class Processes:
         process = self.start("work", "--loop", loop, **environ)
         self.wait_for(lambda: ["ready", str(process.pid)] in self.effects())
         return process
+
+    def send(self, process: subprocess.Popen[str], sign: signal.Signals) -> None:
+        """Send a signal to one program."""
+        process.send_signal(sign)
 
     def effects(self, kind: str | None = None) -> list[list[str]]:
         """The lines so far, as words."""
@@ -67,7 +81,7 @@ class Processes:
     def close(self) -> None:
         for process in self.running:
             if process.poll() is None:
-                process.kill()
+                process.kill()  # also one that is stopped
 
             process.wait()
 
@@ -75,11 +89,54 @@ class Processes:
                 process.stdout.close()
 
 
-@pytest.fixture
-def processes(redis_url: str, tmp_path: Path) -> Iterator[Processes]:
-    found = Processes(url=redis_url, folder=tmp_path)
-
+def _closed_at_the_end(found: Processes) -> Iterator[Processes]:
     try:
         yield found
     finally:
         found.close()
+
+
+@pytest.fixture
+def durable_server() -> Iterator[RedisServer]:
+    """A server of one's own that has on disk what it has answered."""
+    with RedisServer(own=True, options={"appendfsync": "always"}) as server:
+        yield server
+
+
+@pytest.fixture
+def forgetful_server() -> Iterator[RedisServer]:
+    """A server of one's own that keeps nothing."""
+    with RedisServer(own=True, appendonly=False) as server:
+        yield server
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Iterator[Callable[[RedisServer], Processes]]:
+    """Makes processes around a server."""
+    made: list[Processes] = []
+
+    def make(server: RedisServer) -> Processes:
+        made.append(Processes(url=server.url, folder=tmp_path))
+        return made[-1]
+
+    yield make
+
+    for found in made:
+        found.close()
+
+
+@pytest.fixture
+def durable(durable_server: RedisServer, tmp_path: Path) -> Iterator[Processes]:
+    """Processes around a server with an append-only file."""
+    yield from _closed_at_the_end(Processes(url=durable_server.url, folder=tmp_path))
+
+
+@pytest.fixture
+def forgetful(forgetful_server: RedisServer, tmp_path: Path) -> Iterator[Processes]:
+    """Processes around a server without persistence."""
+    yield from _closed_at_the_end(Processes(url=forgetful_server.url, folder=tmp_path))
+
+
+@pytest.fixture
+def processes(redis_url: str, tmp_path: Path) -> Iterator[Processes]:
+    yield from _closed_at_the_end(Processes(url=redis_url, folder=tmp_path))

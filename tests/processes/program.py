@@ -7,30 +7,58 @@ lines of different processes do not mix.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import random
 import signal
 import sys
 import time
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import anyio
+import breaks
 
-from anysched import Executor, Scheduler, SchedulerConfig, current_run
+from anysched import BackendUnavailable, Clock, Event, Executor, LockLost, Scheduler, SchedulerConfig, current_run
+from anysched.clock import clock_in_force
+from anysched.events import BecameLeader, LeaseWasLost, NodeWasLost, StoppedLeading
+from anysched.testing.resp import Address, RespConnection
+
+breaks.apply()
 
 LOG = os.environ.get("EFFECTS", "/dev/null")
 _log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-scheduler = Scheduler(
-    os.environ["ANYSCHED_TEST_URL"],
-    namespace=os.environ.get("ANYSCHED_TEST_NAMESPACE", "processes"),
-    executor=Executor(max_concurrent=32),
-    config=SchedulerConfig(lease=os.environ.get("ANYSCHED_TEST_LEASE", "15s"), shutdown_timeout="10s"),
-)
+# A node whose clock is wrong by so many seconds.
+SKEW = int(os.environ.get("ANYSCHED_TEST_SKEW", "0"))
+VERSION = os.environ.get("ANYSCHED_TEST_VERSION", "")
+URL = os.environ["ANYSCHED_TEST_URL"]
 
 
 def effect(*words: object) -> None:
     os.write(_log, (" ".join(map(str, words)) + "\n").encode())
+
+
+class Notes:
+    """Notes in the log what happens to nodes."""
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, LeaseWasLost | NodeWasLost | BecameLeader | StoppedLeading):
+            effect(type(event).__name__, os.getpid(), event.node, f"{time.time():.3f}")
+
+
+scheduler = Scheduler(
+    URL,
+    namespace=os.environ.get("ANYSCHED_TEST_NAMESPACE", "processes"),
+    executor=Executor(max_concurrent=32),
+    config=SchedulerConfig(
+        lease=os.environ.get("ANYSCHED_TEST_LEASE", "15s"),
+        shutdown_timeout="10s",
+        result_ttl=os.environ.get("ANYSCHED_TEST_RESULT_TTL", "1h"),
+    ),
+    observers=[Notes()],
+)
 
 
 def fired(name: str) -> None:
@@ -56,6 +84,28 @@ if os.environ.get("ANYSCHED_TEST_ENTRIES"):
         fired("elsewhere")
 
 
+if VERSION:
+    # Two versions of a program: one entry stays, one changes, one goes, one comes; a job gets another name.
+    OPTIONS: Any = {"overlap": "allow", "misfire": "all", "anchor": datetime(2026, 1, 1, tzinfo=UTC)}
+
+    @scheduler.every("500ms", **OPTIONS)
+    async def kept() -> None:
+        fired("kept")
+
+    @scheduler.every("500ms" if VERSION == "old" else "250ms", **OPTIONS)
+    async def changed() -> None:
+        fired("changed")
+
+    @scheduler.every("500ms", id="removed" if VERSION == "old" else "added", **OPTIONS)
+    async def one_of_them() -> None:
+        # Either version may run what the entry of the other has made.
+        fired(current_run().entry_id or "")
+
+    @scheduler.job(name="renamed-" + VERSION)
+    async def renamed(number: int) -> None:
+        effect("renamed", number, VERSION, os.getpid())
+
+
 @scheduler.job
 async def note(number: int) -> int:
     effect("note", number, current_run().attempt, os.getpid())
@@ -66,15 +116,34 @@ async def note(number: int) -> int:
 async def long(name: str, seconds: float) -> str:
     run = current_run()
     effect("begin", name, run.attempt, os.getpid(), f"{time.time():.3f}", run.fencing_token)
-    await anyio.sleep(seconds)
+
+    try:
+        await anyio.sleep(seconds)
+    except anyio.get_cancelled_exc_class():
+        effect("cancelled", name, run.attempt, os.getpid(), f"{time.time():.3f}", run.fencing_token)
+        raise
+
     effect("end", name, run.attempt, os.getpid(), f"{time.time():.3f}", run.fencing_token)
     return name
 
 
+async def count_tasks() -> None:
+    """Every few seconds, as long as the scheduler runs."""
+    while scheduler.statistics().running:
+        effect("tasks", os.getpid(), len(anyio.get_running_tasks()))
+
+        for _ in range(100):
+            await anyio.sleep(0.1)
+
+            if not scheduler.statistics().running:
+                break
+
+
 async def work() -> None:
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as counting, anyio.create_task_group() as group:
         await group.start(scheduler.run)
         effect("ready", os.getpid())
+        counting.start_soon(count_tasks)
 
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
@@ -90,22 +159,95 @@ async def enqueue(seconds: float) -> None:
 
     async with scheduler:
         while time.monotonic() < until:
-            batch = [note.bind(number + i) for i in range(5)]
-            await scheduler.enqueue(*batch)
-            await note.options(delay="200ms").enqueue(number + 5)
+            batch = [note.options(run_id=f"steady-{number + i}").bind(number + i) for i in range(5)]
+            batch.append(note.options(run_id=f"steady-{number + 5}", delay="200ms").bind(number + 5))
+
+            try:
+                await scheduler.enqueue(*batch)
+            except BackendUnavailable:  # in some tests Redis is harmed meanwhile
+                await anyio.sleep(0.1)
+                continue
+
             number += 6
             await anyio.sleep(0.02)
 
     print(number)
 
 
+async def flood(count: int) -> None:
+    """Enqueue so many runs, a hundred at a time, and note each hundred when it has been accepted.
+
+    What was refused is repeated with the same ids until it is accepted.
+    """
+    async with scheduler:
+        for first in range(0, count, 100):
+            bounds = [note.options(run_id=f"flood-{n}").bind(n) for n in range(first, first + 100)]
+
+            while True:
+                try:
+                    await scheduler.enqueue(*bounds)
+                    break
+                except BackendUnavailable:
+                    effect("refused", first)
+                    await anyio.sleep(0.05)
+
+            effect("accepted", first)
+
+
+# Adds to a counter, if the token is not lower than the highest that has been seen: a store that checks.
+ADD = """
+if tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], 'token') or '0') then
+  return 'stale'
+end
+
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'count', ARGV[2])
+return 'added'
+"""
+
+
+async def count_under_lock(seconds: float) -> None:
+    """Read a counter, dawdle, and write it back plus one, over and over, under a lock. Each addition is noted."""
+    until = time.monotonic() + seconds
+    chance = random.Random(os.getpid())
+    script = ADD if not os.environ.get("ANYSCHED_TEST_UNFENCED") else ADD.replace("return 'stale'", "")
+    effect("ready", os.getpid())
+
+    with RespConnection(Address.from_url(URL)) as store:
+
+        async def add() -> None:
+            async with scheduler.lock("counter", ttl="500ms") as lease:
+                seen = int(bytes(store.command("HGET", "counter", "count") or b"0"))
+                await anyio.sleep(chance.random() * 0.01)
+                reply = store.command("EVAL", script, 1, "counter", lease.token, seen + 1)
+                effect(bytes(reply).decode(), os.getpid())
+
+        async with scheduler:
+            while time.monotonic() < until:
+                try:
+                    await add()
+                except LockLost:
+                    effect("LockLost", os.getpid())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["work", "enqueue"])
+    parser.add_argument("what", choices=["work", "enqueue", "flood", "count"])
     parser.add_argument("--loop", default="asyncio")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--count", type=int, default=2000)
     args = parser.parse_args()
-    anyio.run(work if args.what == "work" else partial(enqueue, args.seconds), backend=args.loop)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+
+    if SKEW:
+        clock_in_force.set(Clock(lambda: time.time_ns() // 1000 + SKEW * 1_000_000))
+
+    to_do = {
+        "work": work,
+        "enqueue": partial(enqueue, args.seconds),
+        "flood": partial(flood, args.count),
+        "count": partial(count_under_lock, args.seconds),
+    }
+    anyio.run(to_do[args.what], backend=args.loop)
     sys.exit(0)
 
 

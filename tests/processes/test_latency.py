@@ -52,9 +52,7 @@ async def test_delayed_runs_are_never_early_and_hardly_late(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "late_p99", "pickup_p50"), AMOUNTS)
-async def test_an_idle_worker_picks_up_at_once(
-    redis_url: str, count: int, late_p99: float, pickup_p50: float
-) -> None:
+async def test_an_idle_worker_picks_up_at_once(redis_url: str, count: int, late_p99: float, pickup_p50: float) -> None:
     """From before ``enqueue`` to the handler's first line takes a few milliseconds."""
     del late_p99
     scheduler = Scheduler(redis_url)
@@ -76,7 +74,9 @@ async def test_an_idle_worker_picks_up_at_once(
 
 @pytest.mark.slow
 @pytest.mark.timeout(90)
-async def test_an_idle_node_sends_at_most_a_command_a_second(anysched_redis_server: RedisServer, redis_url: str) -> None:
+async def test_an_idle_node_sends_at_most_a_command_a_second(
+    anysched_redis_server: RedisServer, redis_url: str
+) -> None:
     """Twenty seconds of an idle node with a schedule that is far away."""
     scheduler = Scheduler(redis_url)
 

@@ -35,6 +35,7 @@ from anysched.executor import Executor
 from anysched.job import Job
 from anysched.options import RunOptions, decode_options
 from anysched.runtime.judging import Ending, Judge
+from anysched.runtime.mending import leave_scopes
 from anysched.runtime.settling import released
 from anysched.runtime.stepping import step_through
 
@@ -214,6 +215,12 @@ class Attempting:
 
             # Nobody cancels us: on asyncio a handler raises this by itself when it awaits what somebody else cancelled.
             ending.error = error
+        except RuntimeError as error:
+            # Not the handler's, but of our scopes: it has left one of its own open in this task.
+            ending.returned, ending.error = False, error
+
+            if attempt.scope is not None:
+                leave_scopes(attempt.scope)
 
         if ending.error is not None and attempt.interruption is None and current_effective_deadline() == -inf:
             # What it raised while it was being stopped says nothing about the run.

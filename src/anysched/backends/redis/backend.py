@@ -200,7 +200,7 @@ class RedisBackend:
                 return CancelAnswer(status.decode(), bool(requested))
 
             case [reason]:
-                raise RecordCorrupt(f"of run {run_id!r}", reason.decode())
+                raise RecordCorrupt(f"of run {run_id!r}", wire.show(reason))
 
             case _:
                 return None
@@ -354,6 +354,6 @@ async def _greet(link: Link) -> None:
 
 def _status(run_id: str, reply: bytes | list[bytes] | None) -> str | None:
     if isinstance(reply, list):
-        raise RecordCorrupt(f"of run {run_id!r}", reply[0].decode())
+        raise RecordCorrupt(f"of run {run_id!r}", wire.show(reply[0]))
 
     return None if reply is None else reply.decode()

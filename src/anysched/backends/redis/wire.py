@@ -54,6 +54,7 @@ __all__ = [
     "encode_fires",
     "encode_one",
     "encode_words",
+    "show",
 ]
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
@@ -79,7 +80,7 @@ class Unread:
     @property
     def shown(self) -> Corrupt:
         """As it is told."""
-        return Corrupt(_show(self.id), self.reason)
+        return Corrupt(show(self.id), self.reason)
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -88,6 +89,14 @@ class _Named(msgspec.Struct, frozen=True):
     id: msgspec.Raw
     reason: msgspec.Raw = _NOTHING
     corrupt: msgspec.Raw = _NOTHING
+
+
+class _Queue(msgspec.Struct, frozen=True):
+    """As :class:`QueueRecord`, the name not looked at."""
+
+    name: msgspec.Raw
+    ready: int
+    paused: bool
 
 
 _ENQUEUED = Decoder(list[tuple[int, str]])
@@ -104,9 +113,9 @@ _HEADERS = {0xD9: 2, 0xDA: 3, 0xDB: 5}
 """How many bytes stand before a msgpack text, by the first of them; 1 before a short one."""
 _RENEWED = Decoder(Renewed)
 _NODE = Decoder(NodeRecord)
-_QUEUES = Decoder(list[QueueRecord])
+_QUEUE = Decoder(_Queue)
 _TOTALS = Decoder(Totals)
-_UNKNOWN = Decoder(list[tuple[str, int]])
+_UNKNOWN = Decoder(list[tuple[msgspec.Raw, int]])
 
 
 # --- in ------------------------------------------------------------------------------------------------------
@@ -164,9 +173,9 @@ def decode_work(reply: bytes) -> tuple[WorkReply, list[Unread]]:
         parts = _PARTS.decode(reply)
 
     runs, unread = _readable(_BLOBS.decode(parts["runs"]), _CLAIMED)
-    corrupt = _corrupt(parts, unread)
-    rest = _WORK.decode(_without(parts, "runs", "corrupt"))
-    return msgspec.structs.replace(rest, runs=tuple(runs), corrupt=corrupt), unread
+    corrupt, lost = _corrupt(parts, unread), _texts(parts["lost"])
+    rest = _WORK.decode(_without(parts, "runs", "corrupt", "lost"))
+    return msgspec.structs.replace(rest, runs=tuple(runs), corrupt=corrupt, lost=lost), unread
 
 
 def decode_tick(reply: bytes) -> tuple[TickReply, list[Unread]]:
@@ -177,9 +186,9 @@ def decode_tick(reply: bytes) -> tuple[TickReply, list[Unread]]:
         parts = _PARTS.decode(reply)
 
     due, unread = _readable(_BLOBS.decode(parts["due"]), _DUE)
-    corrupt = _corrupt(parts, unread)
-    rest = _TICK.decode(_without(parts, "due", "corrupt"))
-    return msgspec.structs.replace(rest, due=tuple(due), corrupt=corrupt), unread
+    corrupt, retired = _corrupt(parts, unread), _texts(parts["retired"])
+    rest = _TICK.decode(_without(parts, "due", "corrupt", "retired"))
+    return msgspec.structs.replace(rest, due=tuple(due), corrupt=corrupt, retired=retired), unread
 
 
 def decode_run(blob: bytes) -> RunRecord | Corrupt:
@@ -205,19 +214,29 @@ def decode_nodes(blobs: Sequence[bytes]) -> list[NodeRecord]:
 
 def decode_renewed(reply: bytes) -> Renewed:
     """The answer to a renewal."""
-    return _RENEWED.decode(reply)
+    try:
+        return _RENEWED.decode(reply)
+    except UNREADABLE:
+        parts = _PARTS.decode(reply)
+
+    rest = _RENEWED.decode(_without(parts, "cancels"))
+    return msgspec.structs.replace(rest, cancels=_texts(parts["cancels"]))
 
 
 def decode_queues(reply: bytes) -> list[QueueRecord]:
     """Queues, by name."""
-    return _QUEUES.decode(reply)
+    queues = [_QUEUE.decode(blob) for blob in _BLOBS.decode(reply)]
+    return [
+        QueueRecord(name=show(_text_in(queue.name)), ready=queue.ready, paused=queue.paused) for queue in queues
+    ]
 
 
 def decode_totals(counts: bytes, unknown: bytes) -> Totals:
     """Counts. Lua cannot tell an empty object from an empty array, so the unknown jobs come as pairs."""
     since: dict[str, int] = {}
 
-    for job, since_ms in _UNKNOWN.decode(unknown):
+    for name, since_ms in _UNKNOWN.decode(unknown):
+        job = show(_text_in(name))
         since[job] = min(since_ms, since.get(job, since_ms))
 
     return msgspec.structs.replace(_TOTALS.decode(counts), unknown_jobs=since)
@@ -254,13 +273,17 @@ def _readable(blobs: Sequence[Blob], decoder: Decoder[Any]) -> tuple[list[Any], 
 def _unread(blob: Blob, error: Exception) -> Unread:
     named = _NAMED.decode(blob)
     reason = _text_in(named.reason) or _text_in(named.corrupt)
-    return Unread(_text_in(named.id), _show(reason) or str(error))
+    return Unread(_text_in(named.id), show(reason) or str(error))
 
 
 def _corrupt(parts: Mapping[str, msgspec.Raw], unread: Sequence[Unread]) -> tuple[Corrupt, ...]:
     """What the script itself has set aside, and what turned out to be unreadable here."""
     told = [_unread(blob, ValueError()) for blob in _BLOBS.decode(parts["corrupt"])]
     return tuple([record.shown for record in (*told, *unread)])
+
+
+def _texts(raw: msgspec.Raw) -> tuple[str, ...]:
+    return tuple([show(_text_in(text)) for text in _BLOBS.decode(raw)])
 
 
 def _without(parts: Mapping[str, msgspec.Raw], *names: str) -> bytes:
@@ -273,5 +296,6 @@ def _text_in(raw: msgspec.Raw) -> bytes:
     return data[_HEADERS.get(data[0], 1) :]
 
 
-def _show(text: bytes) -> str:
+def show(text: bytes) -> str:
+    """A text that need not be UTF-8."""
     return text.decode("utf-8", "backslashreplace")

@@ -15,10 +15,6 @@
 local ttl_ms = tonumber(ARGV[3])
 local held_by, token, until_ms = locks.holder()
 
-if redis.call('TYPE', locks.lock).ok ~= 'hash' then
-  redis.call('DEL', locks.lock)
-end
-
 if held_by == owner then
   locks.hold(token, ttl_ms)
   return {token, clock.NOW + ttl_ms, clock.NOW}

@@ -61,10 +61,10 @@ local counts = cmsgpack.pack({
   corrupt = redis.call('ZCARD', keys.CORRUPT),
   entries = redis.call('ZCARD', keys.ENTRY_IDS),
   active_entries = redis.call('ZCARD', keys.ENTRIES) + redis.call('ZCARD', keys.AWAITING),
-  succeeded = tonumber(counted[1]) or 0,
-  failed = tonumber(counted[2]) or 0,
-  cancelled = tonumber(counted[3]) or 0,
-  expired = tonumber(counted[4]) or 0,
+  succeeded = records.whole(counted[1] or '') or 0,
+  failed = records.whole(counted[2] or '') or 0,
+  cancelled = records.whole(counted[3] or '') or 0,
+  expired = records.whole(counted[4] or '') or 0,
 })
 
 return {counts, cmsgpack.pack(unknown)}

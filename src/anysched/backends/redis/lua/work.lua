@@ -174,7 +174,7 @@ local function bring_back_from(bucket, most)
       places.end_aside(id, run)
       redis.call('ZADD', keys.ready(bucket.queue), flat[i + 1], id)
     else
-      places.end_aside(id, {set_aside = bucket.reason, queue = bucket.queue, job = bucket.job})
+      places.leave_bucket(bucket.name, id)
 
       if not run then
         records.quarantine('run', id, reason or 'it is gone')
@@ -356,7 +356,13 @@ end
 
 -- Claims again what an earlier command with the same nonce has claimed; whether that was filled.
 local function claim_again(slot)
-  local filled, given, ids = unpack(cmsgpack.unpack(redis.call('HGET', keys.node(node), 'claim' .. slot)))
+  local well, memo = pcall(cmsgpack.unpack, redis.call('HGET', keys.node(node), 'claim' .. slot) or '')
+  local filled, given, ids = unpack(well and type(memo) == 'table' and memo or {})
+
+  -- What cannot be read was nothing: what it gave comes back when the lease has ended.
+  if type(given) ~= 'table' or type(ids) ~= 'table' then
+    return false
+  end
 
   for i, id in ipairs(ids) do
     local run = records.read_run(id)

@@ -30,8 +30,10 @@ function hints.satisfy(node)
   local queues = redis.pcall('HGET', keys.node(node), 'hungry')
 
   if type(queues) == 'string' then
-    for _, queue in ipairs(cmsgpack.unpack(queues)) do
-      redis.call('ZREM', keys.hungry(queue), node)
+    local well, names = pcall(cmsgpack.unpack, queues)
+
+    for _, queue in ipairs(well and type(names) == 'table' and names or {}) do
+      redis.call('ZREM', keys.hungry(tostring(queue)), node)
     end
 
     redis.call('HDEL', keys.node(node), 'hungry')

@@ -11,13 +11,25 @@ local locks = {
   waiters = keys.waiters(name),
 }
 
--- Who holds the lock: its owner, token and end; nil if it is free.
+-- Something else in the place of one of them is nothing.
+for key, kind in pairs({[locks.lock] = 'hash', [locks.line] = 'zset', [locks.waiters] = 'hash'}) do
+  local found = redis.call('TYPE', key).ok
+
+  if found ~= kind and found ~= 'none' then
+    redis.call('DEL', key)
+  end
+end
+
+-- Who holds the lock: its owner, token and end; nil if it is free, or what is there cannot be read.
 function locks.holder()
   local held = records.pick(locks.lock, {'owner', 'token', 'until_ms'})
-  local until_ms = held and tonumber(held.until_ms)
 
-  if until_ms and until_ms > clock.NOW and held.owner then
-    return held.owner, tonumber(held.token), until_ms
+  if records.to_numbers(held, {'token', 'until_ms'}) or not (held.owner and held.token and held.until_ms) then
+    return nil
+  end
+
+  if held.until_ms > clock.NOW then
+    return held.owner, held.token, held.until_ms
   end
 end
 

@@ -70,7 +70,7 @@ function moves.tell_entry(entry, id, status)
     cursors.note_status(entry, known.last_runs, id, status)
 
     if known.awaited == id then
-      cursors.activate(entry, clock.NOW + math.max(tonumber(known.after_ms) or 1, 1))
+      cursors.activate(entry, clock.NOW + math.max(records.whole(known.after_ms) or 1, 1))
     end
   end
 
@@ -81,7 +81,7 @@ end
 
 -- What follows from the end of a run whatever its status was: its key, who watches, what waits.
 function moves.follow_up(id, run, status)
-  if run.key and redis.call('GET', keys.key(run.key)) == id then
+  if run.key and records.text(keys.key(run.key)) == id then
     redis.call('DEL', keys.key(run.key))
   end
 

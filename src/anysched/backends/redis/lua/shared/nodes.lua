@@ -7,6 +7,7 @@ local nodes = {
   MOST_DUE = 200,
   MOST_EXPIRED = 100,
   MOST_RETURNED = 100,
+  LATEST = 9007199254740991, -- what is due at infinity can still be told
   LOST_RANK = 9007199254740992,
 
   lost = {},
@@ -36,12 +37,12 @@ function nodes.next_look(node)
     end
   end
 
-  return instant
+  return math.min(instant, nodes.LATEST)
 end
 
 -- Lets somebody else look at the next instant, if it was this node that would have.
 function nodes.pass_on_watch(node)
-  if redis.call('GET', keys.LOOKOUT) ~= node then
+  if records.text(keys.LOOKOUT) ~= node then
     return
   end
 

@@ -52,6 +52,19 @@ function places.take_from_node(id, node, job)
   places.freed[job] = (places.freed[job] or 0) + 1
 end
 
+-- So many places in the queues, after all that were given before; the one before the first of them.
+function places.take(count)
+  local last = redis.pcall('INCRBY', keys.SEQUENCE, count)
+
+  if type(last) == 'number' then
+    return last - count
+  end
+
+  -- What was given before cannot be read any more. There were not as many as there are milliseconds since 1970.
+  redis.call('SET', keys.SEQUENCE, clock.digits(clock.NOW))
+  return redis.call('INCRBY', keys.SEQUENCE, count) - count
+end
+
 function places.place_becoming()
   local fresh = 0
 
@@ -61,7 +74,7 @@ function places.place_becoming()
     end
   end
 
-  local sequence = fresh > 0 and redis.call('INCRBY', keys.SEQUENCE, fresh) - fresh
+  local sequence = fresh > 0 and places.take(fresh)
   local queues = {}
 
   for _, item in ipairs(places.becoming) do
@@ -116,7 +129,7 @@ end
 
 function places.list_ended()
   for status, ids in pairs(places.ended) do
-    redis.call('HINCRBY', keys.TOTALS, status, #ids)
+    records.write('HINCRBY', keys.TOTALS, status, #ids)
 
     if status ~= 'failed' then
       local length = 0
@@ -128,7 +141,7 @@ function places.list_ended()
       end
 
       for first = 1, #ids, 4000 do
-        length = redis.call('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))
+        length = records.write('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))
       end
 
       if length > places.LISTED + places.LISTED_SLACK then
@@ -145,9 +158,15 @@ end
 -- A bucket holds what is set aside of one job in one queue for one reason.
 function places.bucket_of(reason, queue, job) return reason .. ' ' .. #queue .. ' ' .. queue .. job end
 
+-- What a bucket's name says; nil if it is none.
 function places.parse_bucket(bucket)
   local reason, length, rest = string.match(bucket, '^(%a+) (%d+) (.*)$')
   length = tonumber(length)
+
+  if not length then
+    return nil
+  end
+
   return {name = bucket, reason = reason, queue = string.sub(rest, 1, length), job = string.sub(rest, length + 1)}
 end
 
@@ -159,8 +178,11 @@ function places.buckets()
 
     for i = 1, #flat, 2 do
       local bucket = places.parse_bucket(flat[i])
-      bucket.since = tonumber(flat[i + 1])
-      places.known_buckets[#places.known_buckets + 1] = bucket
+
+      if bucket then
+        bucket.since = records.whole(flat[i + 1]) or clock.NOW
+        places.known_buckets[#places.known_buckets + 1] = bucket
+      end
     end
   end
 
@@ -186,16 +208,19 @@ function places.put_aside(id, run, reason, place)
   end
 end
 
-function places.end_aside(id, run)
-  local name = places.bucket_of(run.set_aside, run.queue, run.job)
-  redis.call('HDEL', keys.run(id), 'set_aside')
+-- Takes a run out of its bucket, whatever has become of its record.
+function places.leave_bucket(name, id)
   redis.call('ZREM', keys.aside(name), id)
 
   if redis.call('EXISTS', keys.aside(name)) == 0 then
     redis.call('ZREM', keys.ASIDES, name)
     places.known_buckets = nil
   end
+end
 
+function places.end_aside(id, run)
+  places.leave_bucket(places.bucket_of(run.set_aside, run.queue, run.job), id)
+  redis.call('HDEL', keys.run(id), 'set_aside')
   run.set_aside = nil
 end
 

@@ -22,7 +22,7 @@ function programs.remember(program, ids, ttl_ms)
 end
 
 function programs.renew(program)
-  local ttl_ms = tonumber(redis.call('HGET', keys.PROGRAM_TTLS, program))
+  local ttl_ms = records.whole(redis.call('HGET', keys.PROGRAM_TTLS, program) or '')
 
   if ttl_ms then
     redis.call('ZADD', keys.PROGRAMS, clock.NOW + ttl_ms, program)

@@ -38,15 +38,43 @@ function records.quarantine(kind, id, reason)
   end
 end
 
+-- A text; nil if there is none, or something else in its place.
+function records.text(key)
+  local found = redis.pcall('GET', key)
+  return type(found) == 'string' and found or nil
+end
+
+-- Writes to what is no record (a count, a list for people); something else in its place is thrown away.
+function records.write(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  local wrong = type(reply) == 'table' and reply.err
+
+  if not wrong then
+    return reply
+  end
+
+  if string.find(wrong, 'WRONGTYPE', 1, true) or string.find(wrong, 'not an integer', 1, true) then
+    redis.call('DEL', key)
+  end
+
+  return redis.call(command, key, ...)
+end
+
+-- The whole number that a text is; nil if it is none.
+function records.whole(text)
+  local number = tonumber(text or '')
+  return number and number % 1 == 0 and math.abs(number) < 9007199254740992 and number or nil
+end
+
 -- Makes numbers of the fields that are; the name of one that is not, else nil.
 function records.to_numbers(record, names)
   for _, name in ipairs(names) do
     local text = record[name]
 
     if text then
-      local number = tonumber(text)
+      local number = records.whole(text)
 
-      if not number or number % 1 ~= 0 then
+      if not number then
         return name
       end
 

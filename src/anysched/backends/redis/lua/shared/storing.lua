@@ -85,7 +85,7 @@ end
 
 -- The live run that goes by a key. A key that leads to no live run (its record was lost or is corrupt) is free.
 function storing.holder_of(key)
-  local id = redis.call('GET', keys.key(key))
+  local id = records.text(keys.key(key))
 
   if not id then
     return nil

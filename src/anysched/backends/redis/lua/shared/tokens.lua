@@ -1,13 +1,12 @@
 -- Fencing tokens of runs and locks, from one sequence: greater than any before, and also than any of an earlier life
 -- of the store, as far as its clock goes forward.
--- include: clock
--- include: keys
+-- include: records
 
 local tokens = {}
 
 function tokens.next()
   if not tokens.newest then
-    tokens.newest = tonumber(redis.call('GET', keys.TOKEN)) or 0
+    tokens.newest = tonumber(records.text(keys.TOKEN) or '') or 0
   end
 
   tokens.newest = math.max(tokens.newest + 1, clock.NOW_US)

@@ -46,7 +46,7 @@ function upkeep.look_after_awaiting()
   if run and not moves.FINAL[run.status] then
     redis.call('ZADD', keys.AWAITING, clock.NOW, id)
   else
-    cursors.activate(id, clock.NOW + math.max(tonumber(entry.after_ms) or 1, 1))
+    cursors.activate(id, clock.NOW + math.max(records.whole(entry.after_ms) or 1, 1))
   end
 end
 

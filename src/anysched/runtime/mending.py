@@ -1,0 +1,30 @@
+"""Cancel scopes that somebody entered and never left.
+
+A function that is abandoned in the middle, such as an asynchronous generator that nobody closes, leaves the scopes and
+task groups it is in open. Under asyncio nobody who has entered a scope around them could leave theirs any more: one
+careless job would take the whole node down. Trio mends its scopes by itself; a nursery that is left open it does not.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from anyio import CancelScope
+
+__all__ = ["leave_scopes"]
+
+
+def leave_scopes(scope: CancelScope) -> None:
+    """Leave a scope of this task, and before that whatever was left open in it, whose tasks are cancelled.
+
+    Args:
+        scope: entered by the present task, and not left in order.
+    """
+    # AnyIO has no public word for them.
+    for inner in tuple(getattr(scope, "_child_scopes", ())):
+        inner.cancel(reason="its function has ended without leaving it")
+        leave_scopes(inner)
+
+    # Of another task, or left already.
+    with suppress(RuntimeError):
+        scope.__exit__(None, None, None)

@@ -1,0 +1,146 @@
+"""The model is seen to fail: each test here breaks the product in one place, in Lua or in memory, and is noticed.
+
+The break of a test is named by its id. A break that is not found any more in the product's text fails as `WrongEdit`:
+then it has to follow the product.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+
+from anysched.backends.memory import aside, firing, locks, moves, nodes, working
+
+from .clockwork import Edit, WrongEdit
+from .firing import EntryMachine
+from .locking import LockMachine
+from .machine import Machine
+from .running import RunMachine
+from .test_model import SAME_EACH_TIME, play
+
+SEARCH = settings(
+    SAME_EACH_TIME,
+    max_examples=300,
+    # It need not be made small, only found.
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+Break = tuple[type[Machine], Edit]
+
+IN_LUA: dict[str, Break] = {
+    "the fencing check of settling is removed": (
+        RunMachine,
+        Edit("if run[1] ~= 'running' or tonumber(run[2]) ~= token then", "if run[1] ~= 'running' then"),
+    ),
+    "the fencing check of progress is removed": (RunMachine, Edit(" or run.token ~= ARGV[2]", "")),
+    "the compare in the cursor's advance is removed": (EntryMachine, Edit("\n    or entry.next_ms ~= fire[3]", "")),
+    "settling is not one step, and its second half is lost": (
+        RunMachine,
+        Edit("  places.take_from_node(id, held_by, job)\n", ""),
+    ),
+    "a key outlives its run": (RunMachine, Edit("if run.key and redis.call('GET', keys.key(run.key)) == id", "if false")),
+    "now comes from elsewhere": (
+        RunMachine,
+        Edit("clock.NOW = math.floor(clock.NOW_US / 1000)", "clock.NOW = math.floor(clock.NOW_US / 1000) + #ARGV[1] % 2"),
+    ),
+    "a repeated claim claims anew": (RunMachine, Edit("filled = claim_again(repeated)", "filled = claim_new(claim)")),
+    "a repeated tick fires anew": (EntryMachine, Edit("memos.recall('tick:' .. ARGV[1])", "false")),
+    "tokens do not grow with the clock": (
+        LockMachine,
+        Edit("math.max(tokens.newest + 1, clock.NOW_US)", "tokens.newest + 1"),
+    ),
+    "a cancelled run is retried": (RunMachine, Edit("elseif run.cancel_requested then", "elseif false then")),
+    "the second in line is not called": (
+        LockMachine,
+        Edit("if held or (not held_by and first == owner) then", "if held then"),
+    ),
+    "a crash is not counted": (RunMachine, Edit("if crashed and not run.cancel_requested", "if false")),
+    "nobody is woken": (RunMachine, Edit("return ends >= clock.NOW and hints.send(node, 'work') > 0", "return false")),
+}
+"""By name: who finds it, and an edit of the scripts on their way to the server."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", IN_LUA.values(), ids=IN_LUA.keys())
+def test_the_model_notices_a_break_in_a_script(redis_url: str, broken: Break) -> None:
+    """That Redis is no longer what memory is, or that a law is broken."""
+    with pytest.raises(AssertionError):
+        play(broken[0], redis_url, SEARCH, edits=(broken[1],))
+
+
+Change = tuple[type[Machine], ModuleType, str, str, str]
+
+IN_MEMORY: dict[str, Change] = {
+    "the fencing check of settling is removed": (
+        RunMachine,
+        working,
+        "_settle",
+        'if run.status != "running" or run.token != outcome.token:',
+        'if run.status != "running":',
+    ),
+    "the compare in the cursor's advance is removed": (
+        EntryMachine,
+        firing,
+        "_fire",
+        "or entry.next_ms != fire.cursor_ms",
+        "",
+    ),
+    "settling is not one step, and its second half is lost": (
+        RunMachine,
+        moves,
+        "_take_away",
+        "holder.runs.pop(run.id, None)",
+        "pass",
+    ),
+    "an ended run keeps its slot": (RunMachine, moves, "_take_away", "state.running_of[job] -= 1", "pass"),
+    "a cancelled run is retried": (RunMachine, working, "_apply", "case _ if run.cancel_requested:", "case _ if False:"),
+    "a lease ends a millisecond early": (RunMachine, nodes, "_reap", "end < state.now", "end <= state.now"),
+    "a limit is one too high": (RunMachine, working, "_take", ">= limits[job]", "> limits[job]"),
+    "a run set aside loses its place": (
+        RunMachine,
+        aside,
+        "put",
+        "places[job].put(run.id, run.rank)",
+        "places[job].put(run.id, (0, 0))",
+    ),
+    "a place in a line outlives its time": (
+        LockMachine,
+        locks,
+        "_settle_line",
+        "until_ms > state.now",
+        "until_ms >= state.now",
+    ),
+}
+"""By name: who finds it, the module, a function in it, some text of that, and what is put in its place."""
+
+
+def changed(module: ModuleType, name: str, old: str, new: str) -> Callable[..., Any]:
+    """A function of the product with some of its text replaced."""
+    text = textwrap.dedent(inspect.getsource(getattr(module, name)))
+
+    if old not in text:
+        raise WrongEdit(f"{name} has no {old!r}")
+
+    found: dict[str, Any] = {}
+    exec(compile(text.replace(old, new), f"<{name}, changed>", "exec", dont_inherit=True), vars(module), found)  # noqa: S102 (that is what it is for)
+    return found[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", IN_MEMORY.values(), ids=IN_MEMORY.keys())
+def test_the_model_notices_a_break_in_memory(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, broken: Change
+) -> None:
+    """That memory is no longer what Redis is, or that a law is broken."""
+    machine, *change = broken
+    monkeypatch.setattr(change[0], change[1], changed(*change))
+
+    with pytest.raises(AssertionError):
+        play(machine, redis_url, SEARCH)
