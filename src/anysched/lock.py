@@ -177,7 +177,7 @@ class Lock:
             except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
                 failure = error
             finally:
-                holding.ended.set()
+                holding.end()
 
         if failure is not None and not holding.lost:
             raise failure
@@ -216,6 +216,14 @@ class _Holding:
     lease: Lease | None = None
     lost: bool = False
     refusal: BackendError | None = None
+    refreshing: CancelScope | None = None
+
+    def end(self) -> None:
+        """The body has been left: whoever leaves it does not wait for a renewal that is of no use any more."""
+        self.ended.set()
+
+        if self.refreshing is not None:
+            self.refreshing.cancel(reason="the body has ended")
 
     async def take(self) -> Lease | None:
         """Wait until it is known whether the lock is ours."""
@@ -246,6 +254,7 @@ class _Holding:
     async def _acquire(self, wait: bool) -> None:
         hints = self.lock.hints if wait else None
         pause = _FIRST_PAUSE
+        known_end, rest = 0, _FIRST_PAUSE
 
         while True:
             # Asked for each time: it changes when a node joins anew.
@@ -270,8 +279,16 @@ class _Holding:
             if not wait:
                 return
 
+            is_news = answer.expires_ms != known_end
+            known_end, rest = answer.expires_ms, _FIRST_PAUSE if is_news else min(2 * rest, _LOOK_AGAIN)
+
             with move_on_after(self._patience(answer)):
                 await heard.wait()
+
+                # While the first in line does not come, each time somebody asks it is called; and if its inbox is ours,
+                # because it is a waiter of ours that is gone, we hear that and would ask again without end.
+                if not is_news:
+                    await sleep(rest)
 
     async def _ask(self, inbox: str | None) -> LockAnswer:
         return await self.backend.acquire_lock(self.lock.name, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)
@@ -297,8 +314,10 @@ class _Holding:
             started = current_time()
             kept: bool | None = None
 
-            with move_on_after(max(lease.trusted_until - started, 0)):
+            with move_on_after(max(lease.trusted_until - started, 0)) as self.refreshing:
                 kept = await self._refresh()
+
+            self.refreshing = None
 
             if kept:
                 lease.trusted_until = started + self.lock.seconds * (1 - _MARGIN)

@@ -191,7 +191,7 @@ class Scheduler(Registry, Managing):
 
         return self
 
-    async def __aexit__(
+    async def __aexit__(  # noqa: ASYNC910 - closing is one, and so is the early return
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close, if nobody else needs it open any more."""
@@ -411,7 +411,7 @@ class Scheduler(Registry, Managing):
                 for run, answer in zip(batch, answers, strict=True):
                     self._teller.tell(RunEnqueued(at=now(), run_id=answer.id, job=run.job, created=answer.created))
 
-        return handles
+        return handles  # noqa: ASYNC910 - each batch is a checkpoint, and nothing at all is one above
 
     async def find(self, bound: BoundJob[T] | None = None, *, key: str | None = None) -> Run[T] | None:
         """The live run of that key, or of that call if it was enqueued with ``key=by_arguments``.

@@ -13,6 +13,8 @@ from anyio import to_thread
 from anysched.events import BackendFound, BackendLost
 from anysched.testing import RedisServer
 
+from .polling import until
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 SECONDS = 1.0  # of a fault: longer than a command may take, shorter than the lease of 3
 
@@ -110,9 +112,10 @@ async def test_what_was_accepted_is_done_once_and_each_fire_happens_once(
 
     with anyio.fail_after(60):
         async with load.running() as ledger:
-            await anyio.sleep(0.4)
+            await until(lambda: len(ledger.fires) >= 2)
             await fault(server)
-            await anyio.sleep(0.4)
+            before = len(ledger.fires)
+            await until(lambda: len(ledger.fires) >= before + 2)
 
     assert (set(), {}, 0) == (ledger.lost, ledger.doubled, ledger.leases_lost)
     ledger.check_fires(at_least=2, every=0.25)

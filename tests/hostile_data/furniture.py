@@ -16,7 +16,6 @@ from anysched.backends import (
     NewRun,
     NodeInfo,
     Outcome,
-    RunRecord,
     TickReply,
     WorkReply,
 )

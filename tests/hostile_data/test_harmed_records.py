@@ -33,7 +33,20 @@ OTHER_TYPES: dict[str, tuple[str | bytes, ...]] = {
     "zset": ("ZADD", "1", JUNK, "2", b"nobody"),
     "hash": ("HSET", JUNK, JUNK, b"status", JUNK),
 }
-RECORDS = ("run", "entry", "node", "key", "lock", "line", "waiters", "finished", "token", "totals", "sequence", "lookout")
+RECORDS = (
+    "run",
+    "entry",
+    "node",
+    "key",
+    "lock",
+    "line",
+    "waiters",
+    "finished",
+    "token",
+    "totals",
+    "sequence",
+    "lookout",
+)
 
 VALUES = (
     *(b"", JUNK, b"x" * 10, b"-1", b"1.5", b"nan", b"inf", b"-inf", b"1e300", b"9" * 23),
@@ -159,7 +172,7 @@ HARMS = {
     "bad members": in_its_members,
     "fields cut off": cut_off,
 }
-SAMPLED = 120
+SAMPLED = 40
 
 
 @pytest.mark.slow

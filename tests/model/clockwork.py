@@ -120,6 +120,7 @@ class SteppedRedis(RedisBackend):
     """
 
     _edits: tuple[Edit, ...] = field(default=(), alias="edits", kw_only=True)
+
     @_edits.validator
     def _check(self, _: object, edits: tuple[Edit, ...]) -> None:
         for edit in edits:

@@ -123,6 +123,7 @@ class EntryMachine(RunMachine):
     @rule(**fires)
     def tick(
         self,
+        *,
         number: int,
         step: Any,
         wanted: list[RunDraft],

@@ -38,8 +38,8 @@ class LosesReplies(SteppedRedis):
     """Sends everything twice."""
 
     async def _call(self, name: str, *args: Argument) -> Any:
-        first = await super(LosesReplies, self)._call(name, *args)
-        second = await super(LosesReplies, self)._call(name, *args)
+        first = await super()._call(name, *args)
+        second = await super()._call(name, *args)
 
         if name in TELLS_WHAT_IT_FINDS:
             return first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -45,10 +45,15 @@ IN_LUA: dict[str, Break] = {
         RunMachine,
         Edit("  places.take_from_node(id, held_by, job)\n", ""),
     ),
-    "a key outlives its run": (RunMachine, Edit("if run.key and redis.call('GET', keys.key(run.key)) == id", "if false")),
+    "a key outlives its run": (
+        RunMachine,
+        Edit("if run.key and redis.call('GET', keys.key(run.key)) == id", "if false"),
+    ),
     "now comes from elsewhere": (
         RunMachine,
-        Edit("clock.NOW = math.floor(clock.NOW_US / 1000)", "clock.NOW = math.floor(clock.NOW_US / 1000) + #ARGV[1] % 2"),
+        Edit(
+            "clock.NOW = math.floor(clock.NOW_US / 1000)", "clock.NOW = math.floor(clock.NOW_US / 1000) + #ARGV[1] % 2"
+        ),
     ),
     "a repeated claim claims anew": (RunMachine, Edit("filled = claim_again(repeated)", "filled = claim_new(claim)")),
     "a repeated tick fires anew": (EntryMachine, Edit("memos.recall('tick:' .. ARGV[1])", "false")),
@@ -67,8 +72,20 @@ IN_LUA: dict[str, Break] = {
 """By name: who finds it, and an edit of the scripts on their way to the server."""
 
 
+DAILY = ("the fencing check", "the compare", "settling is not one step", "now comes", "a cancelled run")
+"""The rest is looked for at night."""
+
+
+def each(breaks: Mapping[str, Any]) -> list[Any]:
+    """A parameter for each break."""
+    return [
+        pytest.param(value, id=name, marks=() if name.startswith(DAILY) else pytest.mark.nightly)
+        for name, value in breaks.items()
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", IN_LUA.values(), ids=IN_LUA.keys())
+@pytest.mark.parametrize("broken", each(IN_LUA))
 def test_the_model_notices_a_break_in_a_script(redis_url: str, broken: Break) -> None:
     """That Redis is no longer what memory is, or that a law is broken."""
     with pytest.raises(AssertionError):
@@ -100,7 +117,13 @@ IN_MEMORY: dict[str, Change] = {
         "pass",
     ),
     "an ended run keeps its slot": (RunMachine, moves, "_take_away", "state.running_of[job] -= 1", "pass"),
-    "a cancelled run is retried": (RunMachine, working, "_apply", "case _ if run.cancel_requested:", "case _ if False:"),
+    "a cancelled run is retried": (
+        RunMachine,
+        working,
+        "_apply",
+        "case _ if run.cancel_requested:",
+        "case _ if False:",
+    ),
     "a lease ends a millisecond early": (RunMachine, nodes, "_reap", "end < state.now", "end <= state.now"),
     "a limit is one too high": (RunMachine, working, "_take", ">= limits[job]", "> limits[job]"),
     "a run set aside loses its place": (
@@ -129,15 +152,13 @@ def changed(module: ModuleType, name: str, old: str, new: str) -> Callable[..., 
         raise WrongEdit(f"{name} has no {old!r}")
 
     found: dict[str, Any] = {}
-    exec(compile(text.replace(old, new), f"<{name}, changed>", "exec", dont_inherit=True), vars(module), found)  # noqa: S102 (that is what it is for)
+    exec(compile(text.replace(old, new), f"<{name}, changed>", "exec", dont_inherit=True), vars(module), found)
     return found[name]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", IN_MEMORY.values(), ids=IN_MEMORY.keys())
-def test_the_model_notices_a_break_in_memory(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, broken: Change
-) -> None:
+@pytest.mark.parametrize("broken", each(IN_MEMORY))
+def test_the_model_notices_a_break_in_memory(redis_url: str, monkeypatch: pytest.MonkeyPatch, broken: Change) -> None:
     """That memory is no longer what Redis is, or that a law is broken."""
     machine, *change = broken
     monkeypatch.setattr(change[0], change[1], changed(*change))

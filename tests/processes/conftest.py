@@ -111,12 +111,14 @@ def forgetful_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def around(tmp_path: Path) -> Iterator[Callable[[RedisServer], Processes]]:
-    """Makes processes around a server."""
+def around(tmp_path: Path) -> Iterator[Callable[..., Processes]]:
+    """Makes processes around a server, in a folder of their own if one is named."""
     made: list[Processes] = []
 
-    def make(server: RedisServer) -> Processes:
-        made.append(Processes(url=server.url, folder=tmp_path))
+    def make(server: RedisServer, name: str = ".") -> Processes:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        made.append(Processes(url=server.url, folder=folder))
         return made[-1]
 
     yield make

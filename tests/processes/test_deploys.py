@@ -117,6 +117,7 @@ def test_a_node_whose_clock_is_an_hour_off_fires_at_the_right_time(processes: An
     processes.wait_for(lambda: len(fires(processes, "every")) >= 4, within=10)
     assert 0 == processes.stop(wrong)
     processes.wait_for(lambda: len(fires(processes, "every")) >= 6, within=10)
+    processes.wait_for(lambda: processes.effects("note"), within=5)
     assert 0 == processes.stop(right)
 
     for name in ("every", "cron", "elsewhere"):

@@ -221,7 +221,7 @@ def test_the_simulation_notices_that_a_cancelled_run_is_executed(monkeypatch: py
 
     wanted = "though somebody had cancelled it"
 
-    assert wanted in complaint(wanted, faults=Faults().with_(lost_hint=0.9, crashes=6.0))
+    assert wanted in complaint(wanted, faults=Faults.none().with_(lost_hint=1.0, crashes=8.0))
 
 
 def test_the_simulation_notices_that_a_limit_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

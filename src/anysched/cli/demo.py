@@ -51,7 +51,7 @@ async def _show(view: View, loop: str) -> int:
 
     async with create_task_group() as group:
         with CancelScope() as scope:
-            await group.start(_until_signal, scope, signals)
+            await group.start(_until_signal, scope, signals)  # noqa: ASYNC111 - it ends with the scope, as it is meant to
 
             with view.opened(loop):
                 findings = await _tell(story, view)

@@ -232,7 +232,7 @@ class Managing(RunHome, ABC):
             if not cursor:
                 break
 
-        return found
+        return found  # noqa: ASYNC910 - each page is a checkpoint, and none at all is one above
 
     async def retry_failed(self, *, job: str | None = None, queue: str | None = None, limit: int = 1_000) -> int:
         """Make failed runs ready again; returns how many.

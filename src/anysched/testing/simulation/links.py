@@ -53,6 +53,9 @@ from .history import Answered, Command, History
 
 __all__ = ["Link", "Wire"]
 
+_MOST_AT_ONCE = 5_000
+"""Commands at one instant of virtual time. It does not pass while somebody asks again and again without a pause."""
+
 
 @define(eq=False, kw_only=True)
 class Wire:
@@ -71,6 +74,8 @@ class Wire:
     is_honest: bool = True
     later: list[tuple[float, Callable[[], Any]]] = field(factory=list[tuple[float, "Callable[[], Any]"]], init=False)
     _woken: Event = field(factory=Event, init=False)
+    _instant: int = field(default=0, init=False)
+    _at_instant: int = field(default=0, init=False)
 
     async def run(self) -> None:
         """Do later what was put off, until cancelled."""
@@ -90,6 +95,7 @@ class Wire:
 
     async def effect(self, machine: str, name: str, arguments: dict[str, Any]) -> Any:
         """Have a command take effect."""
+        await self._let_time_pass(machine, name)
         token = clock_in_force.set(self.clock) if self.is_honest else None
 
         try:
@@ -100,6 +106,15 @@ class Wire:
 
         self.history.add(Command, machine, name=name, arguments=arguments, answer=answer)
         return answer
+
+    async def _let_time_pass(self, machine: str, name: str) -> None:
+        instant = self.clock.microseconds()
+        self._at_instant = self._at_instant + 1 if instant == self._instant else 0
+        self._instant = instant
+
+        if self._at_instant > _MOST_AT_ONCE:
+            self.history.note("spins", name, machine=machine)
+            await sleep(1)
 
     async def _do(self, seconds: float, what: Callable[[], Any]) -> None:
         await sleep(seconds)

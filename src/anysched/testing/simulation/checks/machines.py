@@ -24,6 +24,9 @@ def check_machines(history: History, lease: timedelta) -> Iterator[str]:
         last = str(note.detail).strip().splitlines()[-1]
         yield f"{note.machine}: an error left the scheduler: {last}"
 
+    for note in history.happened("spins"):
+        yield f"{note.machine}: asks for {note.detail} again and again without a pause"
+
     for note in history.happened("never ended"):
         yield f"{note.machine}: did not end, though it was stopped"
 
