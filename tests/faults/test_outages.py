@@ -15,7 +15,7 @@ from anysched.testing import FaultyProxy, RedisServer
 
 from .polling import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(60)]
 
 BOUND = 10.0
 """Seconds in which whatever is cancelled while Redis is away has to be over."""

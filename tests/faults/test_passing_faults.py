@@ -15,7 +15,7 @@ from anysched.testing import RedisServer
 
 from .polling import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(90)]
 SECONDS = 1.0  # of a fault: longer than a command may take, shorter than the lease of 3
 
 

@@ -73,7 +73,7 @@ def test_no_accepted_run_is_lost_when_redis_with_an_append_only_file_is_killed(
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("trio", marks=pytest.mark.nightly)])
 def test_workers_go_on_with_a_redis_that_came_back_empty(
     forgetful: Any, forgetful_server: RedisServer, loop: str
 ) -> None:

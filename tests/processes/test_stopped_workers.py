@@ -32,7 +32,7 @@ async def outcome_of(url: str, run_id: str) -> tuple[str, int, str]:
         return info.status, info.attempt, repr(info.error)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("trio", marks=pytest.mark.nightly)])
 def test_a_worker_that_was_stopped_beyond_its_lease_cancels_and_changes_nothing(processes: Any, loop: str) -> None:
     """SIGSTOP, another node takes the run, SIGCONT: the stale attempt is cancelled and its settlement refused.
 
@@ -68,7 +68,13 @@ LEADER_TRIES = [1, pytest.param(10, marks=[pytest.mark.nightly, pytest.mark.time
 
 
 @pytest.mark.parametrize("tries", LEADER_TRIES)
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "by",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGSTOP, id="stopped", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_leader_that_dies_delays_fires_by_about_a_second_and_doubles_none(
     processes: Any, by: Any, tries: int
 ) -> None:

@@ -30,7 +30,7 @@ def test_promises_hold_in_a_disturbed_cluster(seed: int) -> None:
 
 def test_every_kind_of_fault_is_injected() -> None:
     """On a very bad day each of them is there, and every promise is kept."""
-    report = simulate(0, duration="3m", faults=Faults(crashes=4, outages=2, clock_steps=2)).check()
+    report = simulate(0, duration="3m", faults=Faults(crashes=4, outages=2, clock_steps=2, stops=2)).check()
 
     assert [] == [name for name in KINDS if not report.injected.get(name)]
 

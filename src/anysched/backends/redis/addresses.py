@@ -120,8 +120,9 @@ def parse_address(url: str) -> Address:
 
     try:
         split = urlsplit(f"//{rest}")
-    except ValueError as error:
-        raise InvalidURL(shown, f"a URL ({error})") from None
+    except ValueError:
+        # What it says may quote the password.
+        raise InvalidURL(shown, "a URL, with brackets only around an IPv6 address") from None
 
     return _Reader(shown=shown, scheme=scheme.lower(), split=split).read()
 

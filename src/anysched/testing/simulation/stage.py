@@ -238,6 +238,7 @@ class Stage:
         """Bring everything to its end: without faults, without a client, and soon without entries."""
         for _ in range(self.nodes - sum(one.state == "running" for one in self._nodes)):
             self._add_node()
+            self.machines[-1].leave_in_peace()
 
         await sleep(_CALM)
 

@@ -170,7 +170,8 @@ class _Book:
             account.status = "finished"
 
     def _count(self, account: _Account, fire: Fire, answer: FireAnswer, at: int) -> None:
-        new = [run for run in fire.runs if run.id not in account.runs]
+        # Also by an entry of that id that was removed since.
+        new = [run for run in fire.runs if (fire.entry_id, run.scheduled_for_ms) not in self.made]
         known = len(fire.runs) - len(new)
 
         if answer.made + answer.skipped + known != len(fire.runs):
