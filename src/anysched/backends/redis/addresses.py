@@ -122,7 +122,7 @@ def parse_address(url: str) -> Address:
         split = urlsplit(f"//{rest}")
     except ValueError:
         # What it says may quote the password.
-        raise InvalidURL(shown, "a URL, with brackets only around an IPv6 address") from None
+        raise InvalidURL(shown, "a URL: Invalid IPv6 address, or brackets where there is none") from None
 
     return _Reader(shown=shown, scheme=scheme.lower(), split=split).read()
 
