@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -148,7 +147,8 @@ def import_seconds(module: str) -> float:
     code = f"from time import process_time as t; a = t(); import {module}; print(t() - a)"
     in_a_fresh_interpreter(code)  # compiles
 
-    return statistics.median(float(in_a_fresh_interpreter(code)) for _ in range(5))
+    # The least of several: other work on the machine can only add to it.
+    return min(float(in_a_fresh_interpreter(code)) for _ in range(9))
 
 
 def extras_loaded_by(module: str) -> set[str]:
@@ -185,6 +185,7 @@ def test_scripts_name_their_inputs_and_outputs(package: Path) -> None:
     assert [] == lua_without_header(package)
 
 
+@pytest.mark.benchmark
 def test_the_import_is_quick() -> None:
     """`import anysched` takes under 150 ms."""
     assert import_seconds("anysched") < IMPORT_SECONDS
