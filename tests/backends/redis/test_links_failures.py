@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import coredis.exceptions
 import pytest
 import redis.exceptions
@@ -58,6 +59,9 @@ def test_a_server_s_error_is_told_by_its_code(library: str, kind: type[BackendEr
     [
         ConnectionResetError(104, "Connection reset by peer"),
         TimeoutError(),
+        anyio.EndOfStream(),
+        anyio.BrokenResourceError(),
+        anyio.ClosedResourceError(),
         redis.exceptions.ConnectionError("Connection closed by server."),
         redis.exceptions.TimeoutError("Timeout reading from 127.0.0.1:1"),
         redis.exceptions.InvalidResponse("Protocol Error: b'x'"),

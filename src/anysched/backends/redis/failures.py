@@ -62,6 +62,9 @@ _CLASSES = {
     "MovedError": "MOVED",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
+_LOST = {"ConnectionError", "TimeoutError", "OSError", "SentinelError", "InvalidResponse"}
+_LOST |= {"EndOfStream", "BrokenResourceError", "ClosedResourceError"}  # those of AnyIO's streams
+
 _PHRASES = {
     "max number of clients reached": "MAXCLIENTS",
     "No connection available": "POOL",
@@ -129,8 +132,7 @@ def _detail(code: str, text: str) -> str:
 
 
 def _is_lost(error: BaseException) -> bool:
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    return not kinds.isdisjoint({"ConnectionError", "TimeoutError", "OSError", "SentinelError", "InvalidResponse"})
+    return not _LOST.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

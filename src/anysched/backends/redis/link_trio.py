@@ -13,7 +13,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
 
-from anyio import CancelScope, create_task_group, current_time, fail_after, move_on_after
+from anyio import (
+    BrokenResourceError,
+    CancelScope,
+    ClosedResourceError,
+    EndOfStream,
+    create_task_group,
+    current_time,
+    fail_after,
+    move_on_after,
+)
 from anyio.abc import SocketAttribute
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -29,7 +38,9 @@ from anysched.errors import BackendUnavailable
 
 __all__ = ["TrioClient", "open_client"]
 
-_FAILURES = (RedisError, OSError, TimeoutError)
+_FAILURES = (RedisError, OSError, TimeoutError, EndOfStream, BrokenResourceError, ClosedResourceError)
+"""coredis lets errors of AnyIO's streams through where a connection ends as something is being written."""
+
 _WHO = b"SENTINEL GET-MASTER-ADDR-BY-NAME"
 
 Make = Callable[[], Awaitable[Any]]
