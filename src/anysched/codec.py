@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import Any, Protocol, get_origin, runtime_checkable
-from zoneinfo import ZoneInfo
 
 import msgspec
 from attrs import frozen
@@ -86,7 +84,7 @@ class JsonCodec:
             except NotImplementedError:
                 pass
 
-        if isinstance(value, PurePath | ZoneInfo):
+        if isinstance(value, _known_by_text()):
             return str(value)
 
         reason = f"{type(value).__name__!r} has no form in JSON"
@@ -104,11 +102,19 @@ class JsonCodec:
         if isinstance(value, kind):
             return value
 
-        if isinstance(value, str) and issubclass(kind, PurePath | ZoneInfo):
+        if isinstance(value, str) and issubclass(kind, _known_by_text()):
             return kind(value)
 
         reason = f"no {kind.__name__} can be made from a {type(value).__name__}"
         raise NotImplementedError(reason)
+
+
+def _known_by_text() -> tuple[type, ...]:
+    """The types whose objects are stored as their ``str()``; imported for those who store them."""
+    from pathlib import PurePath
+    from zoneinfo import ZoneInfo
+
+    return PurePath, ZoneInfo
 
 
 def to_stored(codec: Codec, data: bytes) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, timedelta, tzinfo
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+import msgspec
 from attrs import Attribute, field, frozen
 
-from anysched.dotenv import read_dotenv
 from anysched.durations import Duration, parse_duration, shortened
 from anysched.errors import InvalidConfig, InvalidDuration, InvalidOption, InvalidSchedule
 from anysched.identifiers import check_name
 from anysched.schedules import resolve_timezone
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["DEFAULT_NAMESPACE", "Environment", "ErrorContext", "ErrorHandler", "SchedulerConfig", "environment"]
 
@@ -28,8 +30,7 @@ _MS: Final = timedelta(milliseconds=1)
 _SHORTEST_LEASE: Final = timedelta(seconds=1)
 
 
-@frozen(kw_only=True)
-class ErrorContext:
+class ErrorContext(msgspec.Struct, frozen=True, kw_only=True):
     """Where an error happened; what does not apply is None.
 
     Attributes:
@@ -189,6 +190,9 @@ def environment(environ: Mapping[str, str] | None = None, *, env_file: str | Pat
     Raises:
         InvalidConfig: a value cannot be read, or there is no such setting.
     """
+    # A program that is configured in code needs none of it.
+    from anysched.dotenv import read_dotenv
+
     found = {**read_dotenv(env_file), **(os.environ if environ is None else environ)}
     ours = {
         name.removeprefix(_PREFIX): value.strip()

@@ -1,7 +1,7 @@
 """Lengths of time, as a user writes them.
 
 One notation everywhere: a ``timedelta``, a number of seconds, or text as Go's ``time.ParseDuration`` reads it. Text is
-computed with integers and fractions, never with floats, so that ``"0.1s"`` is 100 000 microseconds and nothing else.
+computed with integers, never with floats, so that ``"0.1s"`` is 100 000 microseconds and nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from fractions import Fraction
 from typing import Final, TypeAlias
 
 from anysched.errors import InvalidDuration
@@ -34,6 +33,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 # The longest timedelta has 24 digits of nanoseconds; what is longer than this is a mistake, not a duration.
 _LONGEST_TEXT: Final = 100
+
+# So many to a nanosecond: a text of that length has no more decimals.
+_FINEST: Final = 10**_LONGEST_TEXT
 
 _ALLOWED: Final = "a timedelta, a number of seconds, or text such as '90s', '1h30m', '1.5h' or '250ms'"
 
@@ -153,25 +155,25 @@ def _from_text(text: str, name: str) -> timedelta:
     if not body or len(text) > _LONGEST_TEXT:
         raise InvalidDuration(name, shortened(text), _ALLOWED)
 
-    nanoseconds = _nanoseconds(body)
+    length = _in_finest_units(body)
 
-    if nanoseconds is None:
+    if length is None:
         raise InvalidDuration(name, text, _ALLOWED)
 
-    microseconds = nanoseconds / 1_000
+    microseconds, rest = divmod(length, 1_000 * _FINEST)
 
-    if microseconds.denominator != 1:
+    if rest:
         raise InvalidDuration(name, text, "whole microseconds")
 
     try:
-        return timedelta(microseconds=sign * microseconds.numerator)
+        return timedelta(microseconds=sign * microseconds)
     except OverflowError:
         raise InvalidDuration(name, text, "at most 999999999 days") from None
 
 
-def _nanoseconds(body: str) -> Fraction | None:
+def _in_finest_units(body: str) -> int | None:
     """The sum of the parts, or None where the text is not made of parts alone."""
-    total = Fraction(0)
+    total = 0
     position = 0
 
     while position < len(body):
@@ -185,7 +187,7 @@ def _nanoseconds(body: str) -> Fraction | None:
         if not whole + decimals:
             return None
 
-        total += Fraction(int(whole + decimals) * _UNITS_NS[unit], 10 ** len(decimals))
+        total += int(whole + decimals) * _UNITS_NS[unit] * (_FINEST // 10 ** len(decimals))
         position = part.end()
 
     return total

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from hashlib import blake2b
 from itertools import product
 from typing import Final
 
 from anysched.durations import shortened
 from anysched.errors import InvalidOption
 
-__all__ = ["NAME_LIMIT", "check_name", "fire_run_id", "make_node_id", "make_nonce", "make_run_id"]
+__all__ = [
+    "NAME_LIMIT",
+    "check_name",
+    "digest",
+    "fire_run_id",
+    "make_node_id",
+    "make_nonce",
+    "make_run_id",
+    "make_run_ids",
+]
 
 NAME_LIMIT: Final = 200
 """The longest name, in characters: names become parts of keys and lines of tables."""
@@ -50,22 +58,26 @@ def make_run_id(now_ms: int) -> str:
     Nine characters of time reach to the year 3084 (eight would have ended in 2004); the other eleven are 55 random
     bits. Nothing is kept between two calls, so that a forked process makes other ids than its parent.
     """
-    pairs = _PAIRS
-    chance = int.from_bytes(random_bytes(7), "big")
-    time = now_ms << 5 | chance >> 50 & 31
+    return make_run_ids(now_ms, 1)[0]
 
-    return (
-        pairs[time >> 40 & 1023]
-        + pairs[time >> 30 & 1023]
-        + pairs[time >> 20 & 1023]
-        + pairs[time >> 10 & 1023]
-        + pairs[time & 1023]
-        + pairs[chance >> 40 & 1023]
-        + pairs[chance >> 30 & 1023]
-        + pairs[chance >> 20 & 1023]
-        + pairs[chance >> 10 & 1023]
-        + pairs[chance & 1023]
-    )
+
+def make_run_ids(now_ms: int, count: int) -> list[str]:
+    """So many of them at once, which is cheaper."""
+    pairs = _PAIRS
+    time = pairs[now_ms >> 35 & 1023] + pairs[now_ms >> 25 & 1023] + pairs[now_ms >> 15 & 1023]
+    time += pairs[now_ms >> 5 & 1023]
+    low = (now_ms & 31) << 5
+
+    return [
+        time
+        + pairs[low | chance & 31]
+        + pairs[chance >> 5 & 1023]
+        + pairs[chance >> 15 & 1023]
+        + pairs[chance >> 25 & 1023]
+        + pairs[chance >> 35 & 1023]
+        + pairs[chance >> 45 & 1023]
+        for chance in memoryview(random_bytes(8 * count)).cast("Q")
+    ]
 
 
 def fire_run_id(entry_id: str, fire_ms: int) -> str:
@@ -73,7 +85,15 @@ def fire_run_id(entry_id: str, fire_ms: int) -> str:
 
     The hyphen keeps it apart from every id that :func:`make_run_id` makes.
     """
-    return "f-" + _base32(blake2b(f"{entry_id}\0{fire_ms}".encode(), digest_size=12).digest(), 18)
+    return "f-" + _base32(digest(f"{entry_id}\0{fire_ms}".encode(), 12), 18)
+
+
+def digest(data: bytes, size: int) -> bytes:
+    """So many bytes that the data is known by, the same in every process."""
+    # OpenSSL comes with it, which takes a while to load.
+    from hashlib import blake2b
+
+    return blake2b(data, digest_size=size).digest()
 
 
 def make_nonce() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -13,11 +12,12 @@ from attrs import define, field
 from anysched.codec import Codec, JsonCodec, from_stored, to_stored
 from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
 from anysched.fidelity import find_change
+from anysched.identifiers import digest
 from anysched.shapes import Arguments, Shape, UnusableAnnotation, result_type_of, shape_of
 
 __all__ = ["JobTypes", "plain_reason"]
 
-_PLACE: Final = re.compile(r"(?s)(.*) - at `\$\.?(.*)`")
+_PLACE: Final = r"(?s)(.*) - at `\$\.?(.*)`"
 _LONGEST_REASON: Final = 400
 
 
@@ -121,7 +121,7 @@ class JobTypes:
             meant = {name: value for name, value in given.items() if not _is_same(value, shape.defaults[name])}
             data = self.codec.encoder(canonical=True).encode(meant) if meant else b""
 
-        return blake2b(data, digest_size=12).hexdigest()
+        return digest(data, 12).hex()
 
     # --- the result ------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ def plain_reason(error: Exception) -> str:
 
     if isinstance(getattr(error, "reason", None), NameError):
         said += " (what is imported only for type checkers cannot be seen at run time)"
-    elif found := _PLACE.fullmatch(said):
+    elif found := re.fullmatch(_PLACE, said):
         said = f"{found[2]}: {found[1]}" if found[2] else found[1]
 
     return said if len(said) <= _LONGEST_REASON else said[:_LONGEST_REASON] + "..."

@@ -11,7 +11,6 @@ from enum import Enum
 from typing import Any, Final, Literal, TypedDict
 
 import msgspec
-from attrs import field, frozen
 
 from anysched.clock import to_ms
 from anysched.durations import Duration, parse_duration, shortened
@@ -106,8 +105,7 @@ class StoredOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     metadata: dict[str, Any] = {}
 
 
-@frozen(kw_only=True)
-class RunOptions:
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has instead of its job's defaults, for the node that executes it.
 
     Attributes:
@@ -120,7 +118,7 @@ class RunOptions:
     timeout_ms: int | None = None
     retry: RetryPolicy | None = None
     result_ttl_ms: int | None = None
-    metadata: Mapping[str, Any] = field(factory=dict[str, Any])
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def limit(self, default: timedelta | None) -> float | None:
         """The time limit of an attempt in seconds, where the job's is ``default``; None: unlimited."""

@@ -12,7 +12,7 @@ from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
-from attrs import field, frozen
+import msgspec
 
 from anysched.config import SchedulerConfig
 from anysched.durations import Duration, shortened
@@ -76,16 +76,14 @@ class Declare(Protocol):
     def __call__(self, function: Callable[P, R], /) -> PlainJob[P, R]: ...
 
 
-@frozen
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True):
     """An entry as it is declared in code."""
 
     id: str
     spec: EntrySpec
 
 
-@frozen(eq=False)
-class _Declared:
+class _Declared(msgspec.Struct, frozen=True, eq=False):
     """The same, before the scheduler's time zone and codec are known."""
 
     id: str
@@ -93,7 +91,7 @@ class _Declared:
     schedule: Schedule
     policy: EntryPolicy
     args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(factory=dict[str, Any])
+    kwargs: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def settled(self, timezone: tzinfo) -> Declaration:
         bound = self.job.bind(*self.args, **self.kwargs)

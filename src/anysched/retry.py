@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, cast
 
+import msgspec
 from attrs import Attribute, field, frozen
 
 from anysched.durations import Duration, format_duration, parse_duration, shortened
@@ -254,8 +255,7 @@ def _matches(error: BaseException, names: set[str], wanted: ErrorNames) -> bool:
 # --- the decision ------------------------------------------------------------------------------------------------
 
 
-@frozen
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What is to be done about a failed attempt.
 
     Attributes:

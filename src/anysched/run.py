@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from attrs import field, frozen
 
 __all__ = ["FINAL", "LIVE", "TRANSITIONS", "Attempt", "AttemptError", "Move", "RunInfo", "RunStatus"]
 
@@ -125,8 +124,7 @@ class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{name}: {self.message}" if self.message else name
 
 
-@frozen(kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try at a run.
 
     Attributes:
@@ -144,8 +142,7 @@ class Attempt:
     node: str = ""
 
 
-@frozen(kw_only=True)
-class RunInfo:
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known of a run, at one moment.
 
     Attributes:
@@ -197,7 +194,7 @@ class RunInfo:
     crashes: int = 0
     progress: float | None = None
     progress_message: str = ""
-    metadata: Mapping[str, Any] = field(factory=dict[str, Any])
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     payload: str = ""
     result: str | None = None
     error: AttemptError | None = None

@@ -27,7 +27,6 @@ from typing import (
 )
 
 import msgspec
-from attrs import frozen
 from msgspec import UNSET, UnsetType
 
 from anysched.codec import Codec, JsonCodec
@@ -53,8 +52,7 @@ class UnusableAnnotation(Exception):
         self.reason = reason
 
 
-@frozen(eq=False)
-class Shape:
+class Shape(msgspec.Struct, frozen=True, eq=False):
     """A function's parameters, prepared.
 
     Attributes:

@@ -14,13 +14,14 @@ All instants in here are whole milliseconds of UTC: Python compares two datetime
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from typing import Final, Literal
 
-from attrs import define, field, frozen
+import msgspec
+from attrs import define, field
 
 from anysched.clock import from_ms, to_ms
 from anysched.entry.spec import EntrySpec
+from anysched.identifiers import digest
 from anysched.schedules import Every, Schedule
 
 __all__ = ["MISFIRE_TOLERANCE", "MOST_FIRES", "MOST_SLOTS", "FirePlan", "first_fire", "plan_fire"]
@@ -44,8 +45,7 @@ _TOLERANCE_MS: Final = MISFIRE_TOLERANCE // _MS
 _FOREVER_MS: Final = 1 << 62
 
 
-@frozen
-class FirePlan:
+class FirePlan(msgspec.Struct, frozen=True):
     """What is to be done about a due entry.
 
     Attributes:
@@ -152,8 +152,8 @@ class _Slots:
 
     def chance(self, slot_ms: int, below: int) -> int:
         """A number from 0 up to ``below``, made from the entry and the slot: the same on every node."""
-        digest = blake2b(f"{self.entry_id}\0{slot_ms}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") * below >> 64
+        number = int.from_bytes(digest(f"{self.entry_id}\0{slot_ms}".encode(), 8), "big")
+        return number * below >> 64
 
     def at(self, cursor_ms: int) -> int:
         """The slot that fires then: the last one that is not after it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +12,7 @@ from attrs import evolve, field, frozen
 from anysched.clock import from_ms, to_ms
 from anysched.entry.policy import EntryPolicy
 from anysched.errors import CannotDecode, InvalidOption
-from anysched.identifiers import check_name
+from anysched.identifiers import check_name, digest
 from anysched.job import BoundJob
 from anysched.options import RunSettings, check_priority, decode_options
 from anysched.schedules import Every, Schedule, parse_stored
@@ -148,7 +147,7 @@ class EntrySpec:
     @property
     def revision(self) -> str:
         """A short name for this very description: another one has another."""
-        return blake2b(self.to_text().encode(), digest_size=10).hexdigest()
+        return digest(self.to_text().encode(), 10).hex()
 
     @classmethod
     def from_text(cls, text: str) -> EntrySpec:

@@ -27,8 +27,7 @@ class EntryStatus(StrEnum):
     """There is no next fire: the schedule has ended, the limit is reached, or it is declared no longer."""
 
 
-@frozen(kw_only=True)
-class EntryRun:
+class EntryRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that an entry made.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import move_on_after
 
@@ -11,9 +11,11 @@ from anysched.backends import Backend, RunRecord
 from anysched.errors import RecordCorrupt, RunCancelled, RunExpired, RunFailed, RunNotFound
 from anysched.job_types import JobTypes
 from anysched.run import RunStatus
-from anysched.runtime.listening import Listening
 from anysched.runtime.persisting import Outage, persist
 from anysched.runtime.requesting import run_info
+
+if TYPE_CHECKING:
+    from anysched.runtime.listening import Listening
 
 __all__ = ["conclude", "wait_until_final"]
 

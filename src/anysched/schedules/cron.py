@@ -8,7 +8,8 @@ one offset each, so that an answer is an instant after the one asked about, by c
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, tzinfo
-from typing import Final, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import field, frozen
 from msgspec import UNSET
@@ -16,10 +17,12 @@ from msgspec import UNSET
 from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 from anysched.schedules.base import Schedule
-from anysched.schedules.expressions import Rule, checked_text, compile_expression, split_zone
 from anysched.schedules.instants import DAY, SECOND, datetime_at, ticks_of
 from anysched.schedules.stored import StoredSchedule, encode_stored
 from anysched.schedules.zones import Piece, Timeline, resolve_timezone, timeline_of, timezone_key, timezone_name
+
+if TYPE_CHECKING:
+    from anysched.schedules.expressions import Rule
 
 __all__ = ["Cron", "DaylightSaving"]
 
@@ -74,6 +77,8 @@ class Cron(Schedule):
         dst: DaylightSaving = "default",
         entry_id: str | None = None,
     ) -> None:
+        from anysched.schedules.expressions import checked_text, split_zone
+
         body, named = split_zone(checked_text(expression))
 
         if dst not in ("default", "literal"):
@@ -89,7 +94,7 @@ class Cron(Schedule):
 
             zone = given
 
-        hashed = compile_expression(body, None).hashed
+        hashed = _rule(body, None).hashed
         object.__setattr__(self, "expression", body)
         object.__setattr__(self, "tz", zone if zone is not None else UTC)
         object.__setattr__(self, "dst", dst)
@@ -103,7 +108,7 @@ class Cron(Schedule):
             NaiveDatetime: ``instant`` has no time zone.
             InvalidSchedule: there is an ``H`` in the expression, and nothing to make its value from.
         """
-        rule = compile_expression(self.expression, self.entry_id)
+        rule = _rule(self.expression, self.entry_id)
 
         if rule.hashed and self.entry_id is None:
             raise InvalidSchedule("expression", self.expression, "an entry's id for H: use for_entry(entry_id)")
@@ -114,7 +119,7 @@ class Cron(Schedule):
 
     def for_entry(self, entry_id: str) -> Cron:
         """The schedule whose ``H`` is made from that id; the schedule itself where there is no ``H`` in it."""
-        if not compile_expression(self.expression, None).hashed or entry_id == self.entry_id:
+        if not _rule(self.expression, None).hashed or entry_id == self.entry_id:
             return self
 
         return self._replaced(self.tz, self.tz_given, entry_id)
@@ -150,6 +155,15 @@ class Cron(Schedule):
 
     def _replaced(self, tz: tzinfo, given: bool, entry_id: str | None) -> Cron:
         return Cron(self.expression, tz=tz if given else None, dst=self.dst, entry_id=entry_id)
+
+
+@lru_cache(maxsize=4096)
+def _rule(expression: str, entry_id: str | None) -> Rule:
+    """What an expression stands for."""
+    # The grammar is imported with the first expression: a program that has none does without.
+    from anysched.schedules.expressions import compile_expression
+
+    return compile_expression(expression, entry_id)
 
 
 # --- walking through real time -------------------------------------------------------------------------------

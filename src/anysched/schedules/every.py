@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from typing import Final
 
 from attrs import field, frozen
@@ -168,6 +167,8 @@ def _is_number(name: str, value: object) -> bool:
 def _sum_of(parts: dict[str, float]) -> timedelta:
     if not parts:
         raise InvalidDuration("period", None, "a length of time, such as Every('90s') or Every(minutes=15)")
+
+    from fractions import Fraction
 
     total = Fraction(0)
 

@@ -5,7 +5,6 @@ No zone and no instant appears here. A reading counts the microseconds of a cale
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -133,7 +132,6 @@ def _refuse_name(text: str) -> InvalidSchedule:
     return InvalidSchedule("expression", shortened(text), allowed)
 
 
-@lru_cache(maxsize=4096)
 def compile_expression(expression: str, entry_id: str | None) -> Rule:
     """Read an expression. Without an id, ``H`` is read as the lowest value, which is enough to check the rest."""
     if expression.startswith("@") and expression.lower() not in _NAMED:

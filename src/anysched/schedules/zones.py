@@ -11,7 +11,6 @@ from collections.abc import Hashable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from attrs import define, field
 
@@ -22,8 +21,8 @@ from anysched.schedules.instants import DAY, SECOND, datetime_at, ticks_of_offse
 __all__ = ["Piece", "Timeline", "resolve_timezone", "timeline_of", "timezone_key", "timezone_name"]
 
 _ALLOWED: Final = "a tzinfo, or the name of a time zone such as 'Europe/Berlin' or '+05:30'"
-_NAME: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}", re.ASCII)
-_OFFSET: Final = re.compile(r"([+-])([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{6}))?)?", re.ASCII)
+_NAME: Final = r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}"
+_OFFSET: Final = r"(?a)([+-])([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{6}))?)?"
 
 # These name a machine's own setting, or count leap seconds: two nodes would not agree on what they mean.
 _NOT_THE_SAME_EVERYWHERE: Final = frozenset({"localtime", "posixrules", "Factory"})
@@ -53,7 +52,7 @@ def resolve_timezone(value: str | tzinfo, *, name: str = "tz") -> tzinfo:
     if not isinstance(value, tzinfo):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidSchedule(name, shortened(value), _ALLOWED)
 
-    if isinstance(value, ZoneInfo) and value.key in ("UTC", "Etc/UTC"):
+    if _key_of(value) in ("UTC", "Etc/UTC"):
         return UTC
 
     if datetime(2000, 1, 1, tzinfo=value).utcoffset() is None:
@@ -68,8 +67,10 @@ def timezone_name(tz: tzinfo, *, name: str = "tz") -> str:
     Raises:
         InvalidSchedule: it has no such name: it is neither a ``ZoneInfo`` with a key nor a ``datetime.timezone``.
     """
-    if isinstance(tz, ZoneInfo) and tz.key:
-        return tz.key
+    key = _key_of(tz)
+
+    if key is not None:
+        return key
 
     if not isinstance(tz, timezone):
         raise InvalidSchedule(name, tz, "a ZoneInfo with a key or a datetime.timezone, to store it by its name")
@@ -90,14 +91,24 @@ def timezone_name(tz: tzinfo, *, name: str = "tz") -> str:
 
 def timezone_key(tz: tzinfo) -> Hashable:
     """What two zones are compared by. ``ZoneInfo`` compares by identity, which a pickle or a cleared cache breaks."""
-    if isinstance(tz, ZoneInfo) and tz.key:
-        return tz.key
+    return tz if isinstance(tz, timezone) else _key_of(tz) or id(tz)
 
-    return tz if isinstance(tz, timezone) else id(tz)
+
+def _key_of(tz: tzinfo) -> str | None:
+    """The name of a zone in the time zone database; None for any that has none."""
+    if isinstance(tz, timezone):
+        return None
+
+    # Here and below: many programs know UTC only.
+    from zoneinfo import ZoneInfo
+
+    return tz.key or None if isinstance(tz, ZoneInfo) else None
 
 
 def _zone_named(text: str, name: str) -> tzinfo:
-    fixed = _OFFSET.fullmatch(text)
+    from zoneinfo import ZoneInfo
+
+    fixed = re.fullmatch(_OFFSET, text)
 
     if fixed is not None:
         sign, hours, minutes, seconds, micros = fixed.groups("0")
@@ -105,7 +116,7 @@ def _zone_named(text: str, name: str) -> tzinfo:
 
         return timezone(-offset if sign == "-" else offset) if offset else UTC
 
-    if _NAME.fullmatch(text) is None:
+    if re.fullmatch(_NAME, text) is None:
         raise InvalidSchedule(name, shortened(text), _ALLOWED)
 
     if text in _NOT_THE_SAME_EVERYWHERE or text.startswith(("right/", "posix/")):
