@@ -17,7 +17,8 @@ __all__ = ["RunContext", "ShutdownSignal", "current_run", "set_current_run"]
 _LONGEST_MESSAGE: Final = 500
 _FOR_THREADS: Final = "'thread' for report_progress(): an async function awaits set_progress()"
 
-_current: ContextVar[RunContext] = ContextVar("anysched_run")
+_current: ContextVar[Callable[[], RunContext]] = ContextVar("anysched_run")
+"""Gives the current run. Most functions never ask, so that it is made for those who do."""
 
 
 class ShutdownSignal(Protocol):
@@ -102,14 +103,16 @@ def current_run() -> RunContext:
         NotInRun: there is none.
     """
     try:
-        return _current.get()
+        source = _current.get()
     except LookupError:
         raise NotInRun from None
 
+    return source()
 
-def set_current_run(context: RunContext) -> None:
-    """Make it the current run, in the :mod:`contextvars` context that this is called in."""
-    _current.set(context)
+
+def set_current_run(source: Callable[[], RunContext]) -> None:
+    """Make what ``source`` gives the current run, in the :mod:`contextvars` context that this is called in."""
+    _current.set(source)
 
 
 def _check_fraction(value: object) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from attrs import field, frozen
+import msgspec
 
 from anysched.durations import Duration
 from anysched.job_types import JobTypes
@@ -44,8 +44,7 @@ class RunHome(Protocol):
         ...
 
 
-@frozen
-class Run(Generic[R_co]):
+class Run(msgspec.Struct, Generic[R_co], frozen=True, eq=False, weakref=True):
     """A run, by its id. Handles of one run are equal.
 
     None of the methods has a time limit: put ``anyio.fail_after`` around them. All need an open scheduler.
@@ -56,9 +55,18 @@ class Run(Generic[R_co]):
     """
 
     id: str
-    job: str = field(eq=False)
-    _home: RunHome = field(eq=False, repr=False)
-    _types: JobTypes | None = field(default=None, eq=False, repr=False)
+    job: str
+    _home: RunHome
+    _types: JobTypes | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Run) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, job={self.job!r})"
 
     async def status(self) -> RunStatus:
         """Where it stands.

@@ -6,7 +6,6 @@ then opened (``async with scheduler:``) and run (``await scheduler.run()``) insi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, tzinfo
@@ -14,10 +13,10 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from anyio import TASK_STATUS_IGNORED, Event, create_task_group, get_cancelled_exc_class, get_current_task
+import msgspec
+from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
 from anyio.abc import TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
-from attrs import frozen
 
 from anysched.backends import Backend
 from anysched.clock import now, to_ms
@@ -40,25 +39,25 @@ from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import paced
 from anysched.runtime.persisting import Outage
 from anysched.runtime.requesting import new_runs, run_info
-from anysched.runtime.session import Session
+from anysched.runtime.stopping import Stopping
 from anysched.runtime.telling import Teller
 from anysched.runtime.unwrapping import bare, only_leaf
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from anysched.runtime.node import Node
+    from anysched.runtime.session import Session
 
 __all__ = ["Scheduler", "SchedulerStatistics"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger("anysched")
-
 _BULK = 1_000
 """Runs that are enqueued in one atomic step; a longer list takes several."""
 
 
-@frozen(kw_only=True)
-class SchedulerStatistics:
+class SchedulerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of this node.
 
     Attributes:
@@ -129,7 +128,7 @@ class Scheduler(Registry, Managing):
         self._session: Session | None = None
         self._opener: tuple[int, int] = (0, 0)
         self._node: Node | None = None
-        self._stopping: Event | None = None
+        self._stopping: Stopping | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -175,6 +174,9 @@ class Scheduler(Registry, Managing):
 
             await session.closed.wait()
             return await self.__aenter__()
+
+        # What a program that only declares does without.
+        from anysched.runtime.session import Session
 
         grace = self.config.shutdown_timeout.total_seconds() + 10
         session = Session(backend=self.backend, outage=self._outage, grace=grace, opener=me, teller=self._teller)
@@ -225,7 +227,8 @@ class Scheduler(Registry, Managing):
 
         Ready, and ``task_status.started()`` called, once the node is known to the backend and listens. Cancelling it
         is a fast stop: attempts are cancelled, their runs handed back at once, finished results are settled; it
-        takes at most a few seconds more than the handlers need, even if the backend cannot be reached.
+        takes at most a few seconds more than the handlers need, even if the backend cannot be reached. Stopped before
+        it is ready, it waits for nothing more, and returns as if it had been ready.
 
         Args:
             schedules: whether to fire entries here.
@@ -240,36 +243,52 @@ class Scheduler(Registry, Managing):
         if self._stopping is not None:
             raise InvalidState("of this scheduler", "running already", "stopped")
 
-        # A program that only enqueues does without.
-        from anysched.runtime.node import Node
-
         config = paced(self.config, alone=self._alone)
 
         # From here on `stop` is heard, though it may take a while until there is something to stop.
-        self._stopping = stopping = Event()
+        self._stopping = stopping = Stopping()
 
         try:
-            async with self:
-                self._node = node = Node(
-                    backend=self.backend,
-                    config=config,
-                    executor=self.executor,
-                    lock=self.leader_lock if self.leader_lock is not None else Lock(ttl=config.lease),
-                    teller=self._teller,
-                    outage=self._outage,
-                    listening=self._opened("run").listening,
-                    jobs=self.jobs,
-                    declarations=self.declarations(),
-                    lifespan=self.lifespan,
-                    queues=self._queues(queues),
-                    schedules=schedules,
-                    stopping=stopping,
-                )
+            with stopping.cuts_short() as opening:
+                async with self:
+                    stopping.spare(opening)
+                    self._node = node = self._make_node(config, stopping, schedules=schedules, queues=queues)
 
-                with bare():
-                    await node.run(task_status=task_status)
+                    with bare():
+                        await node.run(task_status=task_status)
+
+            if opening.cancelled_caught:
+                # Whoever waits for it to be ready would else wait for what never comes.
+                task_status.started()
         finally:
             self._node = self._stopping = None
+
+    def _make_node(
+        self,
+        config: SchedulerConfig,
+        stopping: Stopping,
+        *,
+        schedules: bool,
+        queues: Sequence[str] | Mapping[str, int] | None,
+    ) -> Node:
+        # A program that only enqueues does without.
+        from anysched.runtime.node import Node
+
+        return Node(
+            backend=self.backend,
+            config=config,
+            executor=self.executor,
+            lock=self.leader_lock if self.leader_lock is not None else Lock(ttl=config.lease),
+            teller=self._teller,
+            outage=self._outage,
+            listening=self._opened("run").listening,
+            jobs=self.jobs,
+            declarations=self.declarations(),
+            lifespan=self.lifespan,
+            queues=self._queues(queues),
+            schedules=schedules,
+            stopping=stopping,
+        )
 
     @asynccontextmanager
     async def running(
@@ -529,11 +548,18 @@ class Scheduler(Registry, Managing):
             self._teller.tell(BackendLost(at=now(), reason=str(error)))
 
     def _backend_found(self) -> None:
-        _log.info("the backend answers again")
+        _log().info("the backend answers again")
 
         if self._teller.listened_to:
             self._teller.tell(BackendFound(at=now()))
 
 
 def _write_down(message: str, error: BaseException) -> None:
-    _log.error(message, exc_info=error)
+    _log().error(message, exc_info=error)
+
+
+def _log() -> Logger:
+    # Where nothing goes wrong, nothing is written down.
+    from logging import getLogger
+
+    return getLogger("anysched")

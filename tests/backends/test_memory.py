@@ -168,7 +168,7 @@ async def lines_of_a_claim(stored: int) -> int:
     await backend.join(NodeInfo(id="n", ttl_ms=60_000, jobs=("job",), queues=("default",)))
     runs = [NewRun(id=f"{number:06}", job="job", delay_ms=number % 3 * 60_000) for number in range(stored)]
     await backend.enqueue(runs)
-    reply = await backend.work("n", (), Claim(nonce="1", count=1, queues=("default",)))
+    reply = await backend.work("n", (), Claim(number=1, count=1, queues=("default",)))
     outcome = Outcome(run_id=reply.runs[0].id, token=reply.runs[0].token, kind="succeeded")
     lines = 0
 
@@ -177,7 +177,7 @@ async def lines_of_a_claim(stored: int) -> int:
         lines += event == "line"
         return trace
 
-    work = backend.work("n", [outcome], Claim(nonce="2", count=1, queues=("default",)))
+    work = backend.work("n", [outcome], Claim(number=2, count=1, queues=("default",)))
     previous = sys.gettrace()
     sys.settrace(trace)
     try:

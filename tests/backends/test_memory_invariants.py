@@ -102,6 +102,7 @@ class Monkey:
     micros: int = 1_800_000_000_000_000
     held: list[tuple[str, ClaimedRun]] = field(factory=list[tuple[str, ClaimedRun]])
     made: int = 0
+    claims: int = 0
 
     @property
     def actions(self) -> list[Callable[[], Awaitable[object]]]:
@@ -154,9 +155,9 @@ class Monkey:
 
         queues = tuple(self.random.sample(QUEUES, self.random.choice((1, 2))))
         limits = {"a": self.random.randrange(3)} if self.random.random() < 0.7 else {}
-        claim = Claim(
-            nonce=f"{self.random.randrange(99)}", count=self.random.randrange(4), queues=queues, limits=limits
-        )
+        self.claims += 1
+        number = max(self.claims - pick((0, 0, 0, 1, 9)), 1)
+        claim = Claim(number=number, count=self.random.randrange(4), queues=queues, limits=limits)
         reply = await self.backend.work(node, outcomes, pick((claim, claim, None)))
         self.held = self.held[-9:] + [(node, run) for run in reply.runs]
 

@@ -198,7 +198,7 @@ async def test_the_current_run_is_known_in_its_own_context() -> None:
 
     context = context_with([])
     apart = copy_context()
-    apart.run(set_current_run, context)
+    apart.run(set_current_run, lambda: context)
 
     assert context is apart.run(current_run)
 

@@ -48,6 +48,7 @@ class Day:
         backend: furnished.
         now: when it was.
         tokens: of the runs that the node before holds.
+        claims: how many this one has made.
         claimed: the ids of what this one got.
         named: the records that were said to be unreadable, in replies and by errors.
     """
@@ -55,6 +56,7 @@ class Day:
     backend: Backend
     now: int
     tokens: dict[str, int]
+    claims: int = 0
     claimed: set[str] = Factory(set[str])
     named: set[str] = Factory(set[str])
 
@@ -86,8 +88,8 @@ class Day:
         return any(record in name for name in self.named)
 
     async def claim(self, count: int, **fields: Any) -> None:
-        nonce = f"claim {len(self.claimed)} {count}"
-        claim = Claim(nonce=nonce, count=count, queues=("default", "paused"), **fields)
+        self.claims += 1
+        claim = Claim(number=self.claims, count=count, queues=("default", "paused"), **fields)
         reply = await self.ask(self.backend.work("new", (), claim))
         self.claimed |= {run.id for run in reply.runs}
         outcomes = [Outcome(run_id=run.id, token=run.token, kind="succeeded") for run in reply.runs]
@@ -156,7 +158,7 @@ async def furnish(backend: Backend) -> Day:
     await backend.join(NodeInfo(id="old", ttl_ms=LATER, jobs=("job", "limited"), queues=("default",), program="p"))
     names = ["held", *OUTCOMES]
     await backend.enqueue([*map(new_run, names), new_run("held-keyed", key="held key")])
-    reply = await backend.work("old", (), Claim(nonce="all", count=6, queues=("default",)))
+    reply = await backend.work("old", (), Claim(number=1, count=6, queues=("default",)))
     tokens = {run.id: run.token for run in reply.runs}
     outcomes = [
         Outcome(run_id=name, token=tokens[name], kind=kind, error="e", delay_ms=LATER)
@@ -165,7 +167,7 @@ async def furnish(backend: Backend) -> Day:
     await backend.work("old", outcomes, None)
     await backend.enqueue([new_run("limit", job="limited"), new_run("limit2", job="limited")])
     await backend.enqueue([new_run("strange", job="strange"), new_run("later", delay_ms=LATER, expires_ms=LATER)])
-    await backend.work("old", (), Claim(nonce="more", count=6, queues=("default",), limits={"limited": 1}))
+    await backend.work("old", (), Claim(number=2, count=6, queues=("default",), limits={"limited": 1}))
     now = await backend.time_ms()
     await furnish_entries(backend, now)
     await backend.acquire_lock("lock", "x", ttl_ms=LATER, wait_inbox=None)

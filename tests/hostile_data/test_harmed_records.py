@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 import anyio
 import pytest
 
+from anysched.backends import Corrupt
 from anysched.backends.redis import RedisBackend
 from anysched.testing.resp import Address, RespConnection
 
@@ -46,6 +47,9 @@ RECORDS = (
     "totals",
     "sequence",
     "lookout",
+    "memo",
+    "program",
+    "jobs",
 )
 
 VALUES = (
@@ -60,11 +64,11 @@ MORE_FIELDS = {
         *(b"crashes", b"entry_id", b"key", b"status", b"node", b"priority", b"queue", b"progress"),
     ),
     "entry": (b"version", b"awaited", b"after_ms", b"last_runs", b"declared", b"note", b"live"),
-    "node": (b"hungry", b"lost", b"claim0", b"nonce0", b"turn"),
+    "node": (b"hungry", b"lost", b"claim1", b"number1"),
 }
 """Fields that are not always there."""
 
-WORKS_ON = {"HSET": "hash", "HDEL": "hash", "ZADD": "zset", "SADD": "set", "LPUSH": "list"}
+WORKS_ON = {"HSET": "hash", "HDEL": "hash", "ZADD": "zset", "SADD": "set", "LPUSH": "list", "SET": "string"}
 """Commands that change what is there."""
 
 MEMBERS = (JUNK, b"nobody", b"", b"done", b"a\nb")
@@ -145,6 +149,46 @@ def cut_off(own: RespConnection) -> list[Harm]:
     return found
 
 
+def contents(own: RespConnection) -> list[tuple[tuple[str | bytes, ...], bytes]]:
+    """Every value that is there, and the command that writes another one in its place."""
+    found: list[tuple[tuple[str | bytes, ...], bytes]] = []
+
+    for key, kind in keys_by_type(own).items():
+        if kind == "hash":
+            flat = own.command("HGETALL", key)
+            assert isinstance(flat, list)
+            texts = [part for part in flat if isinstance(part, bytes)]
+            found += [(("HSET", key, name), value) for name, value in zip(texts[::2], texts[1::2], strict=True)]
+        elif kind == "string":
+            value = own.command("GET", key)
+            assert isinstance(value, bytes)
+            found.append((("SET", key), value))
+
+    return found
+
+
+def truncated(own: RespConnection) -> list[Harm]:
+    """Every value cut in half, and without its last byte."""
+    cuts = [(command, value[:end]) for command, value in contents(own) for end in {len(value) // 2, len(value) - 1}]
+    return [(str(command[1]), (*command, text)) for command, text in cuts]
+
+
+def random_bytes(own: RespConnection) -> list[Harm]:
+    """Every value filled with bytes of chance: as many, and one, and many."""
+    chance = random.Random("bytes")
+    return [
+        (str(command[1]), (*command, chance.randbytes(size)))
+        for command, value in contents(own)
+        for size in (len(value), 1, 200)
+    ]
+
+
+def in_a_version_to_come(own: RespConnection) -> list[Harm]:
+    """Every record that has fields."""
+    hashes = [key for key, kind in keys_by_type(own).items() if kind == "hash"]
+    return [(key, ("HSET", key, b"version", version)) for key in hashes for version in (b"2", b"99", b"next")]
+
+
 def victims(key: str) -> set[str]:
     """What need not be claimed when this was harmed."""
     name = key.rpartition(":")[2]
@@ -171,6 +215,9 @@ HARMS = {
     "bad fields": in_its_fields,
     "bad members": in_its_members,
     "fields cut off": cut_off,
+    "truncated": truncated,
+    "random bytes": random_bytes,
+    "a version to come": in_a_version_to_come,
 }
 SAMPLED = 40
 
@@ -222,3 +269,25 @@ async def test_a_harmed_record_is_named_and_kept(
     assert kept == own.command("DUMP", key)
     assert INNOCENT - victims(key) <= day.claimed
     assert (await backend.totals()).corrupt >= 1
+
+
+@pytest.mark.parametrize("version", ["2", JUNK])
+async def test_an_entry_of_a_version_to_come_is_named_and_kept(
+    own: RespConnection, backend: RedisBackend, version: str | bytes
+) -> None:
+    """It is not fired by who cannot know what it means, and not shown half; the rest goes on.
+
+    Break: only the version of a run is looked at.
+    """
+    day = await furnish(backend)
+    key = f"{PREFIX}entry:due"
+    own.command("HSET", key, "version", version)
+    kept = own.command("DUMP", key)
+    await day.work()
+    await day.ask(backend.get_entry("due"))
+    page = await backend.list_entries()
+
+    assert day.names("due")
+    assert "due" in {entry.id for entry in page.entries if isinstance(entry, Corrupt)}
+    assert kept == own.command("DUMP", key)
+    assert {"fresh", "ready", "ready2", "strange"} <= day.claimed

@@ -109,6 +109,10 @@ class EntryMachine(RunMachine):
             "resume_entry", lambda backend: backend.resume_entry(entry_id, revision=f"v{revision}", next_ms=next_ms)
         )
 
+    @rule(entry_id=st.sampled_from(ENTRIES), limit=st.sampled_from((1, 2, 50)))
+    def list_entries(self, entry_id: str, limit: int) -> None:
+        self.twins.compare_entries(entry_id, limit)
+
     @there_are("entries")
     @rule(entry_id=st.sampled_from(ENTRIES))
     def remove_entry(self, entry_id: str) -> None:

@@ -41,6 +41,8 @@ class Sent:
     call: Callable[[Backend], Any]
     at_ms: int
     node: str = ""
+    number: int = 0
+    """Of the claim, if it is one."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -55,6 +57,8 @@ class Machine(RuleBasedStateMachine):
         self.sent: list[Sent] = []
         self.claims: list[tuple[str, ClaimedRun]] = []
         """What nodes have got lately."""
+        self.answered: set[tuple[Any, int]] = set()
+        """The nodes and numbers of claims that were answered once."""
         self.newest_token = 0
 
     @property
@@ -67,11 +71,11 @@ class Machine(RuleBasedStateMachine):
         self.made += 1
         return f"{prefix}{self.made}"
 
-    def do(self, name: str, call: Callable[[Backend], Any], node: str = "") -> Any:
+    def do(self, name: str, call: Callable[[Backend], Any], node: str = "", number: int = 0) -> Any:
         """Give both a command."""
         before = self.twins.shown
         answer = self.twins.do(call)
-        self.sent = [*self.sent[-3:], Sent(name, call, self.twins.now, node)]
+        self.sent = [*self.sent[-3:], Sent(name, call, self.twins.now, node, number)]
         self.look_back(name, before)
         return answer
 
@@ -82,6 +86,23 @@ class Machine(RuleBasedStateMachine):
         """A new token is greater than all before."""
         assert token > self.newest_token
         self.newest_token = token
+
+    def take(self, node: str, number: int, reply: WorkReply) -> bool:
+        """Note what a claim has given; whether it was new. One that was answered once gives nothing more."""
+        was_answered = (self.state.nodes.get(node), number) in self.answered
+
+        for run in reply.runs:
+            if was_answered:
+                assert run.token <= self.newest_token
+            else:
+                self.note_token(run.token)
+
+            self.claims = [*self.claims[-12:], (node, run)]
+
+        if number and reply.known:
+            self.answered.add((self.state.nodes[node], number))
+
+        return not was_answered
 
     @rule(micros=st.sampled_from((700, 700, 20_000, 20_000, 600_000, 600_000, 3_000_000, 11_000_000, 3_600_000_000)))
     def pass_time(self, micros: int) -> None:
@@ -113,10 +134,7 @@ class Machine(RuleBasedStateMachine):
             answer = self.twins.do(sent.call)
 
             if isinstance(answer, WorkReply):
-                self.claims = [*self.claims[-12:], *((sent.node, run) for run in answer.runs)]
-
-                for run in answer.runs:
-                    self.newest_token = max(self.newest_token, run.token)
+                self.take(sent.node, sent.number, answer)
 
     @there_are("sent")
     @rule()

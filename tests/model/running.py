@@ -9,7 +9,7 @@ from attrs import frozen
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from anysched.backends import Claim, ClaimedRun, NewRun, NodeInfo, Outcome, WorkReply
+from anysched.backends import Claim, ClaimedRun, NewRun, NodeInfo, Outcome
 
 from .machine import INBOXES, REMEMBERED_MS, Machine, a_number, there_are
 
@@ -59,6 +59,7 @@ def drafts(*, entry: bool = False) -> st.SearchStrategy[RunDraft]:
 some_drafts = st.lists(drafts(), min_size=1, max_size=3)
 claims = {
     "number": a_number,
+    "off": st.sampled_from((0, 0, 0, 0, 0, 0, -1, -2, -3, -8, -9, 1, 7, 8)),
     "count": st.sampled_from((1, 2, 5)),
     "queues": st.sampled_from((QUEUES, ("two", "one"), ("one",), ("two",))),
     "limits": st.sampled_from(({}, {}, {}, {"a": 1}, {"a": 2, "b": 1}, {"b": 0, "c": 3})),
@@ -87,6 +88,9 @@ class RunMachine(Machine):
         self.nodes: list[str] = []
         self.settled: dict[tuple[str, int], int] = {}
         """When what was settled first."""
+        self.counts: dict[str, int] = {}
+        """By node: the greatest number of a claim."""
+        self.made_claims: list[tuple[str, Claim]] = []
 
     @initialize(fields=st.fixed_dictionaries(nodes), wanted=some_drafts)
     def begin(self, fields: dict[str, Any], wanted: list[RunDraft]) -> None:
@@ -155,10 +159,10 @@ class RunMachine(Machine):
         run_id = self.held[-1 - number % len(self.held)][1].id if number < 6 and self.held else self.some_run(number)
         self.do("cancel", lambda backend: backend.cancel(run_id))
 
-    @there_are("failed")
+    @there_are("runs")
     @rule(number=a_number)
     def revive(self, number: int) -> None:
-        run_id = self.failed[number] if number < len(self.failed) else self.some_run(number)
+        run_id = self.failed[-1 - number] if number < len(self.failed) else self.some_run(number)
         self.do("revive", lambda backend: backend.revive(run_id))
 
     @there_are("runs")
@@ -196,8 +200,23 @@ class RunMachine(Machine):
         self.do("leave", lambda backend: backend.leave(node_id), node_id)
 
     @rule(**claims)
-    def claim(self, number: int, count: int, queues: tuple[str, ...], limits: dict[str, int]) -> None:
-        self.work(self.some_node(number), [], Claim(nonce=self.fresh("c"), count=count, queues=queues, limits=limits))
+    def claim(self, number: int, off: int, count: int, queues: tuple[str, ...], limits: dict[str, int]) -> None:
+        """One's next, or one that has overtaken others or was overtaken by them."""
+        node = self.some_node(number)
+        self.work(node, [], Claim(number=self.next_number(node, off), count=count, queues=queues, limits=limits))
+
+    def next_number(self, node: str, off: int = 0) -> int:
+        newest = self.counts.get(node, 0)
+        number = max(newest + 1 + off, 1)
+        self.counts[node] = max(newest, number)
+        return number
+
+    @there_are("made_claims")
+    @rule(number=st.integers(0, 30))
+    def claim_late(self, number: int) -> None:
+        """A claim of whatever age arrives once more."""
+        node, claim = self.made_claims[-1 - number % len(self.made_claims)]
+        self.work(node, [], claim)
 
     @rule(**claims)
     def claim_more(self, **fields: Any) -> None:
@@ -222,8 +241,9 @@ class RunMachine(Machine):
                 )
             )
 
-        claim = Claim(nonce=self.fresh("c"), count=count, queues=QUEUES) if count else None
-        self.work(node if elsewhere is None else self.some_node(elsewhere), outcomes, claim)
+        node = node if elsewhere is None else self.some_node(elsewhere)
+        claim = Claim(number=self.next_number(node), count=count, queues=QUEUES) if count else None
+        self.work(node, outcomes, claim)
 
     @rule(wanted=some_drafts, fields=st.fixed_dictionaries(claims))
     def enqueue_and_claim(self, wanted: list[RunDraft], fields: dict[str, Any]) -> None:
@@ -240,7 +260,8 @@ class RunMachine(Machine):
 
         # What was settled long ago may be known again or not; so it is not asked then.
         outcomes = [one for one, at in zip(outcomes, known, strict=True) if now - at < REMEMBERED_MS]
-        reply = self.do("work", lambda backend: backend.work(node, outcomes, claim), node)
+        number = claim.number if claim is not None else 0
+        reply = self.do("work", lambda backend: backend.work(node, outcomes, claim), node, number)
         self.settled.update(
             {
                 (one.run_id, one.token): self.twins.now
@@ -248,14 +269,9 @@ class RunMachine(Machine):
                 if good and (one.run_id, one.token) not in self.settled
             }
         )
-        self.take(node, reply, claim)
 
-    def take(self, node: str, reply: WorkReply, claim: Claim | None) -> None:
-        for run in reply.runs:
-            self.note_token(run.token)
-            self.claims = [*self.claims[-12:], (node, run)]
-
-        if claim is not None:
+        if self.take(node, number, reply) and claim is not None:
+            self.made_claims = [*self.made_claims[-30:], (node, claim)]
             jobs = {run.job for run in reply.runs}
             assert all(self.state.running_of[job] <= most for job, most in claim.limits.items() if job in jobs)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anysched.backends import Backend, NewRun
+from anysched.backends import Backend, Claim, NewRun, NodeInfo
 
 from .twins import Twins, ground
 
@@ -29,6 +29,23 @@ def test_an_id_that_is_used_anew_is_listed_once(twins: Twins) -> None:
         twins.compare_listings(None, 50)
         twins.compare_listings(None, 1)
         twins.pass_time(11_000_000)
+
+
+def test_a_small_page_of_running_runs_passes_none_over(twins: Twins) -> None:
+    """One node had a run of another queue, and below it one that was asked for: it was missing."""
+    twins.run_ids.update(dict.fromkeys("abc"))
+
+    for node, run_id, queue in (("two", "a", "default"), ("one", "b", "default"), ("one", "c", "other")):
+        twins.do(partial(_hold, node, run_id, queue))
+
+    for limit in (1, 2, 50):
+        twins.compare_listings("default", limit)
+
+
+async def _hold(node: str, run_id: str, queue: str, backend: Backend) -> Any:
+    await backend.join(NodeInfo(id=node, ttl_ms=60_000, jobs=("job",), queues=(queue,), program=""))
+    await backend.enqueue([NewRun(id=run_id, job="job", queue=queue)])
+    return await backend.work(node, (), Claim(number=ord(run_id), count=1, queues=(queue,)))
 
 
 async def _enqueue(run_id: str, backend: Backend) -> Any:

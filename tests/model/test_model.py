@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+
+from anysched.backends import Backend
 
 from .clockwork import Edit
 from .everything import BackendMachine
@@ -22,10 +27,17 @@ MACHINES: tuple[type[Machine], ...] = (BackendMachine, RunMachine, EntryMachine,
 
 def play(
     machine: type[Machine], url: str, wanted: settings, *, loop: str = "asyncio", edits: tuple[Edit, ...] = ()
-) -> None:
-    """Let a machine play its histories on the server at a URL."""
+) -> Counter[str]:
+    """Let a machine play its histories on the server at a URL, and print how much that was."""
     with ground(url, loop=loop, edits=edits) as found:
         run_state_machine_as_test(type(machine.__name__, (machine,), {"ground": found}), settings=wanted)
+        figures = found.figures
+
+    print(
+        f"\n{machine.__name__} on {loop}: {figures['histories']:,} histories, {figures['commands']:,} commands, "
+        f"{figures['answers']:,} answers compared"
+    )
+    return figures
 
 
 @pytest.mark.slow
@@ -38,12 +50,23 @@ def test_both_give_the_same_answers(redis_url: str, machine: type[Machine]) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_the_model_asks_for_everything(redis_url: str) -> None:
+    """No operation of the interface is left out but those that run and listen, and a report of one kind of server."""
+    figures = play(BackendMachine, redis_url, settings(SAME_EACH_TIME, max_examples=30))
+    operations = {name for name, _ in inspect.getmembers(Backend, inspect.isfunction) if not name.startswith("_")}
+
+    assert operations - set(figures) == {"run", "listen", "report"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_both_give_the_same_answers_at_their_limits(redis_url: str, small_caps: tuple[Edit, ...]) -> None:
     """When there is more to do than one command does."""
     play(BackendMachine, redis_url, settings(SAME_EACH_TIME, max_examples=10), edits=small_caps)
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("loop", "histories"), [("asyncio", 300), ("trio", 60)])
 @pytest.mark.parametrize("machine", MACHINES)
 def test_both_give_the_same_answers_all_night(
@@ -54,6 +77,7 @@ def test_both_give_the_same_answers_all_night(
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_both_give_the_same_answers_at_their_limits_all_night(
     redis_url: str, small_caps: tuple[Edit, ...], machine: type[Machine]

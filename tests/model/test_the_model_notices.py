@@ -47,7 +47,7 @@ IN_LUA: dict[str, Break] = {
     ),
     "a key outlives its run": (
         RunMachine,
-        Edit("if run.key and redis.call('GET', keys.key(run.key)) == id", "if false"),
+        Edit("if run.key and records.text(keys.key(run.key)) == id", "if false"),
     ),
     "now comes from elsewhere": (
         RunMachine,
@@ -55,7 +55,8 @@ IN_LUA: dict[str, Break] = {
             "clock.NOW = math.floor(clock.NOW_US / 1000)", "clock.NOW = math.floor(clock.NOW_US / 1000) + #ARGV[1] % 2"
         ),
     ),
-    "a repeated claim claims anew": (RunMachine, Edit("filled = claim_again(repeated)", "filled = claim_new(claim)")),
+    "a repeated claim claims anew": (RunMachine, Edit("    return claim_again(slot)", "    return claim_new(claim)")),
+    "a claim that comes too late claims anew": (RunMachine, Edit("elseif number < last then", "elseif false then")),
     "a repeated tick fires anew": (EntryMachine, Edit("memos.recall('tick:' .. ARGV[1])", "false")),
     "tokens do not grow with the clock": (
         LockMachine,

@@ -9,15 +9,15 @@ what is stored; then the laws are asked. Nothing is normalised but what the inte
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.lowlevel import checkpoint
-from attrs import Factory, define, field
+from attrs import Factory, define, field, frozen
 
 from anysched.backends import Backend, EntryRecord, Hint, NodeRecord, QueueRecord, RunRecord, Totals
 from anysched.backends.memory import MemoryBackend
@@ -67,6 +67,8 @@ class Ground:
     redis: SteppedRedis
     own: RespConnection
     hears: RespConnection
+    figures: Counter[str] = field(factory=Counter[str], init=False)
+    """How many histories there were, commands in them, and answers that were compared; and each operation's share."""
     _marks: int = field(default=0, init=False)
 
     def heard(self) -> Hints:
@@ -120,6 +122,19 @@ class Recorder:
         return sent
 
 
+@frozen
+class Counted:
+    """A backend that counts the operations that are asked of it. All their answers are compared."""
+
+    backend: Backend
+    figures: Counter[str]
+
+    def __getattr__(self, name: str) -> Any:
+        self.figures["answers"] += 1
+        self.figures[name] += 1
+        return getattr(self.backend, name)
+
+
 @define(eq=False)
 class Twins:
     """One history of both."""
@@ -127,7 +142,6 @@ class Twins:
     ground: Ground
     memory: MemoryBackend = Factory(MemoryBackend)
     micros: int = START
-    commands: int = 0
     run_ids: dict[str, None] = Factory(dict[str, None])
     """All that were ever asked for."""
     keys: set[str] = Factory(set[str])
@@ -135,6 +149,7 @@ class Twins:
     _recorder: Recorder = field(factory=Recorder, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.ground.figures["histories"] += 1
         self.ground.own.command("FLUSHDB")
         self.ground.heard()
         self.memory._listeners = self._recorder  # type: ignore[assignment] (all that is asked of listeners here)
@@ -155,7 +170,7 @@ class Twins:
 
     def do(self, call: Call) -> Any:
         """Give both a command, and compare everything; the answer."""
-        self.commands += 1
+        self.ground.figures["commands"] += 1
         self.micros += COMMAND_MICROS
         before = self.shown
         ours, theirs = self.ground.portal.call(self._both, call)
@@ -169,7 +184,8 @@ class Twins:
 
     async def _both(self, call: Call) -> tuple[Any, Any]:
         clock_in_force.set(Clock(lambda: self.micros))
-        return await call(self.memory), await call(self.ground.redis)
+        # All that a command asks of memory is an operation of the interface.
+        return await call(cast("Backend", Counted(self.memory, self.ground.figures))), await call(self.ground.redis)
 
     def _compare_hints(self) -> None:
         sent = self._recorder.taken()
@@ -224,9 +240,39 @@ class Twins:
             assert len(theirs) == len(set(theirs))
 
             if status in LISTED_ALIKE:
-                assert ours == theirs
+                assert ours == theirs, status
             else:
                 assert sorted(ours) == sorted(theirs)
+
+    def compare_entries(self, entry_id: str, limit: int) -> None:
+        """Page through them all, and ask for one; and for the time."""
+        for call in (partial(_entry_pages, limit), partial(_entry, entry_id), _time):
+            ours, theirs = self.ground.portal.call(self._both, call)
+            assert ours == theirs
+
+
+async def _entry(entry_id: str, backend: Backend) -> Any:
+    return await backend.get_entry(entry_id)
+
+
+async def _time(backend: Backend) -> int:
+    return await backend.time_ms()
+
+
+async def _entry_pages(limit: int, backend: Backend) -> list[Any]:
+    found: list[Any] = []
+    cursor = ""
+
+    while True:
+        page = await backend.list_entries(cursor=cursor, limit=limit)
+        assert len(page.entries) <= limit
+        found += page.entries
+        cursor = page.cursor
+
+        if not cursor:
+            return found
+
+        await checkpoint()
 
 
 async def _pages(status: str | None, queue: str | None, limit: int, backend: Backend) -> list[tuple[str, str]]:

@@ -66,16 +66,20 @@ def test_it_asks_for_as_much_as_there_is_room_for() -> None:
 
 
 def test_it_takes_some_in_advance_while_attempts_are_short() -> None:
-    """Attempts of a millisecond: four times the capacity more, up to 192."""
-    assert 10 + 40 == wished(claiming_with(Hands(pace=0.001))).count
-    assert 100 + 156 == wished(claiming_with(Hands(room=100, capacity=100, pace=0.001))).count
+    """Attempts of a millisecond: four times the capacity more, up to 192; in two halves, one behind the other.
+
+    Break: all at once, there is nothing to carry out while the next are claimed.
+    """
+    assert (10 + 40) / 2 == wished(claiming_with(Hands(pace=0.001))).count
+    assert 40 - 25 == wished(claiming_with(Hands(room=-25, pace=0.001))).count
+    assert (100 + 192) / 2 == wished(claiming_with(Hands(room=100, capacity=100, pace=0.001))).count
     assert 192 - 50 == wished(claiming_with(Hands(room=-50, capacity=100, pace=0.001))).count
 
 
-def test_every_wish_has_a_nonce_of_its_own() -> None:
+def test_the_wishes_of_a_node_are_numbered() -> None:
     """So that a repeated command is told from a new one."""
     claiming = claiming_with(Hands())
-    assert 100 == len({wished(claiming).nonce for _ in range(100)})
+    assert [1, 2, 3] == [wished(claiming).number for _ in range(3)]
 
 
 def test_nothing_is_claimed_without_trust_in_the_lease() -> None:

@@ -199,7 +199,7 @@ async def test_requests_to_cancel_come_with_a_renewal() -> None:
         from anysched.backends.records import Claim, NewRun
 
         await backend.inner.enqueue([NewRun(id="r1", job="greet")])
-        claim = Claim(nonce="c1", count=1, queues=("default",))
+        claim = Claim(number=1, count=1, queues=("default",))
         assert ["r1"] == [run.id for run in (await backend.inner.work(leasing.node.id, (), claim)).runs]
         await backend.inner.cancel("r1")
         await anyio.sleep(TTL / 3 + 0.1)

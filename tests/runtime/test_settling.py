@@ -52,7 +52,7 @@ class Wishes:
 
     def wish(self) -> Claim | None:
         count, self.count = self.count, 0
-        return Claim(nonce="n", count=count, queues=("default",)) if count else None
+        return Claim(number=2, count=count, queues=("default",)) if count else None
 
     def receive(self, claim: Claim | None, reply: WorkReply) -> Sequence[Any]:
         self.received += [run.id for run in reply.runs]
@@ -82,7 +82,7 @@ async def claimed(backend: Backend, count: int) -> list[Outcome]:
     """So many runs that are running on n1, as outcomes that say that they succeeded."""
     await backend.inner.join(NodeInfo(id="n1", ttl_ms=60_000, jobs=("greet",), queues=("default",)))
     await backend.inner.enqueue([NewRun(id=f"r{number}", job="greet") for number in range(count)])
-    reply = await backend.inner.work("n1", (), Claim(nonce="c", count=count, queues=("default",)))
+    reply = await backend.inner.work("n1", (), Claim(number=1, count=count, queues=("default",)))
     return [Outcome(run_id=run.id, token=run.token, kind="succeeded", result='"x"') for run in reply.runs]
 
 

@@ -123,17 +123,27 @@ class _Staying:
 
 
 def test_the_simulation_notices_that_a_claim_is_not_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Break: the memory backend forgets the nonces of claims, so a repeated claim takes other runs."""
-    claim = working._claim
-
-    def forgetful(state: State, node: Any, wanted: Any) -> Any:
-        answer = claim(state, node, wanted)
-        node.claims.clear()
-        return answer
-
-    monkeypatch.setattr(working, "_claim", forgetful)
+    """Break: the memory backend forgets the numbers of claims, so a repeated claim takes other runs."""
+    monkeypatch.setattr(working, "_claim_once", working._claim)
 
     assert "has not ended" in complaint("has not ended")
+
+
+def test_the_simulation_notices_that_a_late_claim_counts_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break: what is not among the last eight claims of its node is taken for new, whatever its number."""
+    claim_once = working._claim_once
+
+    def forgetful(state: State, node: Any, wanted: Any) -> Any:
+        last = node.claims.get(wanted.number % working.CLAIMS_REMEMBERED)
+
+        if last is not None and last.number > wanted.number:
+            return working._claim(state, node, wanted)
+
+        return claim_once(state, node, wanted)
+
+    monkeypatch.setattr(working, "_claim_once", forgetful)
+
+    assert "has not ended" in complaint("has not ended", faults=Faults.none().with_(late_command=0.05))
 
 
 def test_the_simulation_notices_that_a_settlement_is_not_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +248,7 @@ def test_the_simulation_notices_that_a_limit_is_not_kept(monkeypatch: pytest.Mon
 
 
 def _without_limits(claim: Any) -> Any:
-    return type(claim)(nonce=claim.nonce, count=claim.count, queues=claim.queues)
+    return type(claim)(number=claim.number, count=claim.count, queues=claim.queues)
 
 
 def test_the_simulation_notices_that_a_token_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:

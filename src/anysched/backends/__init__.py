@@ -8,8 +8,8 @@ What holds for every operation:
 
 * It is **one atomic step**. Nobody sees half of it.
 * It is **repeatable**: sent twice with the same arguments, it has the effect of once and gives the same answer,
-  because clients resend after a lost reply. That is what the ids, tokens and nonces in the requests are for. Where a
-  request carries nothing to know it again by (``revive``, ``reschedule``, ``declare``, ``remove_entry``,
+  because clients resend after a lost reply. That is what the ids, tokens, numbers and nonces in the requests are for.
+  Where a request carries nothing to know it again by (``revive``, ``reschedule``, ``declare``, ``remove_entry``,
   ``release_lock``), the second one changes nothing more and answers what it finds.
 * **The backend's clock decides**: what is due, expired or leased is judged by the time at the backend, and every
   answer that needs it carries that time.
@@ -25,8 +25,7 @@ falling due in the order ``(due_ms, id)``. What is handed back, or comes back fr
 What is set aside keeps its numbers and so returns to its place.
 
 **Kept.** A final record is kept for its ttl and then is as if it had never been. Nonces of fires and of ``put_entry``,
-and tombstones of settled runs, are remembered for at least 10 s, those of a node's last 8 claims as long as the node
-lives.
+and tombstones of settled runs, are remembered for at least 10 s, a node's last 8 claims as long as the node lives.
 
 Instants at this floor are whole milliseconds since 1970 and named ``..._ms``, so that all backends round alike.
 Stored arguments, results, options, errors and entry rules are opaque text here.
@@ -52,6 +51,7 @@ from anysched.backends.records import (
     EntryWrite,
     Fire,
     FireAnswer,
+    Held,
     Hint,
     LockAnswer,
     NewRun,
@@ -81,6 +81,7 @@ __all__ = [
     "EntryWrite",
     "Fire",
     "FireAnswer",
+    "Held",
     "Hint",
     "LockAnswer",
     "NewRun",
@@ -231,7 +232,9 @@ class Backend(Protocol):
 
         ``lost`` when the lease is not there any more (it ran out and somebody reaped it, or the store was emptied):
         nothing is changed, and all that the node held belongs to others. A lease that ran out but was not reaped yet
-        is simply renewed. Also names the held runs that were asked to cancel, and does the housekeeping of ``work``.
+        is simply renewed. Also names the held runs that were asked to cancel, does the housekeeping of ``work``, and
+        then names what the node holds, up to ``NAMED_AT_RENEWAL``, those with the smallest tokens first: it may be told
+        of runs here that were settled in what the store has forgotten since.
         """
         ...
 
@@ -281,7 +284,11 @@ class Backend(Protocol):
         greater than any given before: ``max(previous + 1, backend time in microseconds)``. Runs and locks draw from
         one sequence of tokens.
 
-        The same ``claim.nonce`` again: the same runs again, as far as they are still held under those tokens.
+        The same ``claim.number`` again: the same runs again, as far as they are still held under those tokens. A claim
+        is remembered until the node has made one whose number is greater by 8, or by a multiple of 8. From then on it
+        comes too late, whether or not it was ever there before: it takes nothing, changes nothing but what it settles
+        and what housekeeping does, and ``more`` is true. So a claim takes runs once at most, however late and however
+        often it arrives; and of claims that overtake each other none is turned away unless by 8 newer ones.
 
         A claim that comes back short makes the node hungry: it will get ``Hint("work")`` when there is something.
         ``next_due_ms`` is then the next instant at which it should look again by itself: the earliest of all due times,

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "NAMED_AT_RENEWAL",
     "POISON_CRASHES",
     "POISON_ERROR",
     "POISON_WINDOW_MS",
@@ -26,6 +27,7 @@ __all__ = [
     "EntryWrite",
     "Fire",
     "FireAnswer",
+    "Held",
     "Hint",
     "LockAnswer",
     "NewRun",
@@ -75,7 +77,7 @@ class Corrupt(msgspec.Struct, frozen=True):
 # --- runs ----------------------------------------------------------------------------------------------------
 
 
-class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+class NewRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run to be stored.
 
     Attributes:
@@ -106,7 +108,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     options: str = ""
 
 
-class Enqueued(msgspec.Struct, frozen=True):
+class Enqueued(msgspec.Struct, frozen=True, gc=False):
     """The run that now stands for a request, and whether it was made by it."""
 
     id: str
@@ -168,19 +170,19 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A wish for runs.
 
     Attributes:
-        nonce: made anew for each claim; the same when it is repeated.
+        number: one more for each claim of a node, from 1; the same when it is repeated.
         count: at most so many.
         queues: in this order.
         limits: live attempts allowed at once across the cluster, for those of the node's jobs that have a limit.
     """
 
-    nonce: str
+    number: int
     count: int
     queues: tuple[str, ...]
     limits: dict[str, int] = {}
 
 
-class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run that is ours for now: what is needed to run it, so that nothing more is asked."""
 
     id: str
@@ -199,7 +201,7 @@ class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):
     options: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an attempt ended.
 
     Attributes:
@@ -224,7 +226,7 @@ class WorkReply(msgspec.Struct, frozen=True, kw_only=True):
         settled: one answer for each outcome, in order; ``False``: the token was stale.
         runs: the claimed runs.
         known: whether the node is known; if not, it has to join again under a new id.
-        more: the claim was filled, so there may be more.
+        more: the claim was filled, so there may be more; or it came too late, and a new one is in order.
         next_due_ms: when to look again at the latest: the earliest due time, expiry or end of another node's lease.
             0: nothing in sight. Only given when the claim came back short.
         corrupt: records that were set aside.
@@ -270,12 +272,25 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     facts: str = ""
 
 
+Held = tuple[str, int]
+"""The id of a run that a node holds, and the token that it holds it under."""
+
+NAMED_AT_RENEWAL = 1_000
+"""Of the runs that a node holds so many are named when it renews its lease."""
+
+
 class Renewed(msgspec.Struct, frozen=True):
-    """The answer to a renewal."""
+    """The answer to a renewal.
+
+    Attributes:
+        cancels: held runs that were asked to cancel.
+        held: the runs that the node holds, those with the smallest tokens, in order of these.
+    """
 
     lost: bool
     now_ms: int
     cancels: tuple[str, ...] = ()
+    held: tuple[Held, ...] = ()
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,9 @@ An attempt that ends has exactly one outcome, which is reported synchronously th
 anything else can happen to it. Why a handler was interrupted is not guessed from times: the time limit has a scope of
 its own, and whoever interrupts for another reason writes it down before cancelling, the first one counting.
 
+Scopes cost as much as all the rest of a short attempt. So those of an attempt pass to the next one in its slot, as long
+as they are as good as new: neither was cancelled, and the handler has left nothing open in them.
+
 What always holds:
 
 * From :meth:`Attempting.accept` until its outcome is reported, an attempt is in ``live``.
@@ -15,7 +18,7 @@ What always holds:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import Context
 from datetime import datetime
 from enum import Enum
@@ -25,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from anyio import CancelScope, current_effective_deadline, current_time, from_thread, get_cancelled_exc_class
-from attrs import define, field
+from attrs import Factory, define, field
 
 from anysched.backends import Backend, ClaimedRun, Outcome
 from anysched.clock import from_ms
@@ -35,7 +38,7 @@ from anysched.executor import Executor
 from anysched.job import Job
 from anysched.options import RunOptions, decode_options
 from anysched.runtime.judging import Ending, Judge
-from anysched.runtime.mending import leave_scopes
+from anysched.runtime.mending import has_left_none_open, leave_scopes
 from anysched.runtime.settling import released
 from anysched.runtime.stepping import step_through
 
@@ -65,10 +68,25 @@ class LiveAttempt:
     job: Job[Any, Any]
     options: RunOptions
     claimed_ms: int
+    owner: Attempting
     interruption: Interruption | None = None
     """Written before the scope is cancelled, and only once."""
     scope: CancelScope | None = None
     """While the handler runs."""
+    ending: Ending = Factory(Ending)
+    began: float = 0.0
+    _context: RunContext | None = field(default=None, init=False)
+
+    def __call__(self) -> Awaitable[None]:
+        """As a piece of work."""
+        return self.owner.carry_out(self)
+
+    def context(self) -> RunContext:
+        """What its handler can know of it, the same whenever it asks."""
+        if self._context is None:
+            self._context = self.owner.context_of(self)
+
+        return self._context
 
     def interrupt(self, reason: Interruption) -> None:
         """Make it end. The first reason counts."""
@@ -137,9 +155,9 @@ class Attempting:
             self.report(self.judge.unreadable(run, error, claimed_ms))
             return True
 
-        attempt = LiveAttempt(run, job, options, claimed_ms)
+        attempt = LiveAttempt(run, job, options, claimed_ms, self)
         self.live[run.id] = self.waiting[run.id] = attempt
-        self.executor.submit(partial(self._carry_out, attempt))
+        self.executor.submit(attempt)
         return True
 
     def interrupt(self, run_ids: Iterable[str], reason: Interruption) -> None:
@@ -161,7 +179,62 @@ class Attempting:
             self.live.pop(attempt.run.id, None)
             self.report(released(attempt.run))
 
-    async def _carry_out(self, attempt: LiveAttempt) -> None:
+    async def carry_out(self, attempt: LiveAttempt) -> None:
+        """Carry out an attempt in a slot, and then those that follow in it."""
+        following: LiveAttempt | None = attempt
+
+        while following is not None:
+            following = await self._carry_out_in(CancelScope(), CancelScope(), following)
+
+    async def _carry_out_in(
+        self, scope: CancelScope, time_limit: CancelScope, attempt: LiveAttempt
+    ) -> LiveAttempt | None:
+        """Carry out this attempt and those that follow in scopes, one for whoever interrupts and one for time limits.
+
+        Returns:
+            The next one if the scopes are spoiled; ``None``: there is none for now.
+        """
+        current: LiveAttempt | None = attempt
+
+        try:
+            with scope, time_limit:
+                while current is not None:
+                    await self._attempt(current, scope, time_limit)
+
+                    if scope.cancel_called or time_limit.cancel_called or not has_left_none_open(time_limit):
+                        break
+
+                    self._finish(current)
+                    current = None
+                    current = await self.executor.following(LiveAttempt)
+        except RuntimeError as error:
+            # Not the handler's, but of our scopes: it has left one of its own open in this task.
+            if current is None:
+                raise
+
+            current.ending.returned, current.ending.error = False, error
+            leave_scopes(scope)
+        except BaseException:
+            # Not ours to keep: the surroundings are cancelled, or the process is asked to end.
+            if current is not None:
+                current.ending.interrupted = True
+                current.interruption = current.interruption or Interruption.STOPPED
+                self._finish(current)
+
+            raise
+
+        if current is None:
+            return None
+
+        ending = current.ending
+        ending.interrupted = scope.cancelled_caught
+        ending.timed_out = time_limit.cancelled_caught
+        ending.swallowed = ending.came_back and (scope.cancel_called or time_limit.cancel_called)
+        self._finish(current)
+        return await self.executor.following(LiveAttempt)
+
+    async def _attempt(self, attempt: LiveAttempt, scope: CancelScope, time_limit: CancelScope) -> None:
+        """Call the handler; how it was left is noted, and its cancellation passes."""
         run = attempt.run
 
         # After a lost lease the same run may be here again already.
@@ -169,33 +242,23 @@ class Attempting:
             del self.waiting[run.id]
 
         self.begun += 1
-        began = current_time()
-        ending = Ending()
+        attempt.began = current_time()
+
+        if attempt.interruption is not None:
+            attempt.ending.interrupted = True
+            return
+
+        self.judge.begins(attempt)
+        attempt.scope = scope
 
         try:
-            if attempt.interruption is None:
-                self.judge.begins(attempt)
-                await self._call(attempt, ending)
-            else:
-                ending.interrupted = True
-        except BaseException:
-            # Not ours to keep: the surroundings are cancelled, or the process is asked to end.
-            ending.interrupted = True
-            attempt.interruption = attempt.interruption or Interruption.STOPPED
-            raise
+            await self._call(attempt, time_limit)
         finally:
-            took = current_time() - began
-            self.pace += _FORGET * (took - self.pace)
             attempt.scope = None
+            time_limit.deadline = inf
 
-            # After a lost lease the same run may be here again already.
-            if self.live.get(run.id) is attempt:
-                del self.live[run.id]
-
-            self.report(self.judge.outcome(attempt, ending, took))
-
-    async def _call(self, attempt: LiveAttempt, ending: Ending) -> None:
-        run, job = attempt.run, attempt.job
+    async def _call(self, attempt: LiveAttempt, time_limit: CancelScope) -> None:
+        run, job, ending = attempt.run, attempt.job, attempt.ending
 
         try:
             args, kwargs = job.types.decode_arguments(run.payload)
@@ -203,50 +266,44 @@ class Attempting:
             ending.error = error
             return
 
+        limit = attempt.limit
+
+        if limit is not None or run.deadline_ms:
+            seconds = self._seconds_left(run, limit)
+            ending.limit = limit if limit is not None and limit <= seconds else None
+            time_limit.deadline = attempt.began + seconds
+
         context = self.base.copy()
-        context.run(set_current_run, self._context_of(attempt))
+        context.run(set_current_run, attempt.context)
         handler = self.executor.call(job.function, args, kwargs, job.runs_in)
 
         try:
-            await self._call_within(attempt, step_through(handler, context, self.executor.make_room), ending)
+            await _listen_to(step_through(handler, context, self.executor.make_room), ending)
         except get_cancelled_exc_class() as error:  # noqa: ASYNC103 - only ours has to pass
             if current_effective_deadline() == -inf:
                 raise
 
             # Nobody cancels us: on asyncio a handler raises this by itself when it awaits what somebody else cancelled.
             ending.error = error
-        except RuntimeError as error:
-            # Not the handler's, but of our scopes: it has left one of its own open in this task.
-            ending.returned, ending.error = False, error
 
-            if attempt.scope is not None:
-                leave_scopes(attempt.scope)
+        ending.came_back = True
+
+    def _finish(self, attempt: LiveAttempt) -> None:
+        """Report the outcome. The scopes of the attempt are whole, or left."""
+        run, ending = attempt.run, attempt.ending
 
         if ending.error is not None and attempt.interruption is None and current_effective_deadline() == -inf:
             # What it raised while it was being stopped says nothing about the run.
             attempt.interruption = Interruption.STOPPED
 
-    async def _call_within(self, attempt: LiveAttempt, handler: Any, ending: Ending) -> None:
-        """Await the handler within its scopes: one for whoever interrupts it, one for its time limit."""
-        run, limit = attempt.run, attempt.limit
+        took = current_time() - attempt.began
+        self.pace += _FORGET * (took - self.pace)
 
-        with CancelScope() as scope:
-            attempt.scope = scope
+        # After a lost lease the same run may be here again already.
+        if self.live.get(run.id) is attempt:
+            del self.live[run.id]
 
-            if limit is None and not run.deadline_ms:
-                await _listen_to(handler, ending)
-            else:
-                seconds = self._seconds_left(run, limit)
-
-                with CancelScope(deadline=current_time() + seconds) as time_limit:
-                    await _listen_to(handler, ending)
-
-                ending.timed_out = time_limit.cancelled_caught
-                ending.limit = limit if limit is not None and limit <= seconds else None
-                ending.swallowed = time_limit.cancel_called and not time_limit.cancelled_caught
-
-        ending.interrupted = scope.cancelled_caught
-        ending.swallowed = ending.swallowed or (scope.cancel_called and not scope.cancelled_caught)
+        self.report(self.judge.outcome(attempt, ending, took))
 
     def _seconds_left(self, run: ClaimedRun, limit: float | None) -> float:
         """The time limit, or what is left until the deadline by the backend's clock, whichever is less."""
@@ -256,7 +313,8 @@ class Attempting:
         left = max(run.deadline_ms - self.judge.backend_ms(), 0) / 1000
         return left if limit is None else min(left, limit)
 
-    def _context_of(self, attempt: LiveAttempt) -> RunContext:
+    def context_of(self, attempt: LiveAttempt) -> RunContext:
+        """What the handler can know of its run."""
         run = attempt.run
         return RunContext(
             id=run.id,

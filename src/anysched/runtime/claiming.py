@@ -22,7 +22,6 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Claim, ClaimedRun, WorkReply
-from anysched.identifiers import make_nonce
 
 __all__ = ["Claiming"]
 
@@ -98,6 +97,7 @@ class Claiming:
     sweep: Callable[[], None] = field(default=lambda: None)
     hungry: bool = field(default=False, init=False)
     """The last claim came back short, and nothing was heard since it was sent."""
+    _claims: int = field(default=0, init=False)
     _heard: bool = field(default=False, init=False)
     """Something was heard since the last claim was sent: its answer may be out of date already."""
     _look_at: float = field(default=0.0, init=False)
@@ -152,7 +152,9 @@ class Claiming:
         count = self.hands.room
 
         if self.hands.pace < _SHORT:
-            count += min(_MOST_AHEAD, 4 * self.hands.capacity)
+            ahead = min(_MOST_AHEAD, 4 * self.hands.capacity)
+            # By halves: the backend hands out one while the other is carried out, and neither waits for the other.
+            count = min(count + ahead, (self.hands.capacity + ahead + 1) // 2)
 
         if count <= 0:
             self._full = True
@@ -160,7 +162,8 @@ class Claiming:
             return None
 
         self._heard = False
-        return Claim(nonce=make_nonce(), count=min(count, 256), queues=self._order(), limits=dict(self.limits))
+        self._claims += 1
+        return Claim(number=self._claims, count=min(count, 256), queues=self._order(), limits=dict(self.limits))
 
     def receive(self, claim: Claim | None, reply: WorkReply) -> Sequence[ClaimedRun]:
         """Start what was claimed; returns what could not be started."""

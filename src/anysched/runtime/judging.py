@@ -48,6 +48,8 @@ class Ending:
     timed_out: bool = False
     limit: float | None = None
     """The time limit, if it was that which passed, and not the deadline."""
+    came_back: bool = False
+    """The handler returned or raised, and no cancellation passed through it."""
     interrupted: bool = False
     swallowed: bool = False
     """It was cancelled and did not pass that on."""

@@ -25,7 +25,7 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 from msgspec.structs import replace
 
-from anysched.backends import Backend, NodeInfo, Renewed
+from anysched.backends import Backend, Held, NodeInfo, Renewed
 from anysched.errors import BackendUnavailable
 from anysched.identifiers import make_node_id
 from anysched.runtime.persisting import Outage, persist
@@ -54,6 +54,7 @@ class Leasing:
         on_joined: called with the new node id after each joining, and the backend's time.
         on_trusted: called when a lease that could not be trusted any more can be again.
         on_cancel: called with the ids of held runs that were asked to stop.
+        on_held: called after each renewal with what the backend says that we hold.
     """
 
     backend: Backend
@@ -63,6 +64,7 @@ class Leasing:
     on_joined: Callable[[str, int], None]
     on_trusted: Callable[[], None]
     on_cancel: Callable[[Sequence[str]], None]
+    on_held: Callable[[Sequence[Held]], None] = lambda held: None
     trusted: bool = field(default=False, init=False)
     trusted_until: float = field(default=0.0, init=False)
     """On the event loop's clock. Means nothing unless ``trusted``."""
@@ -112,6 +114,7 @@ class Leasing:
                 await self._join()
             else:
                 self.on_cancel(renewed.cancels)
+                self.on_held(renewed.held)
 
     def forgotten(self) -> None:
         """The backend has answered that it does not know this node: find out at once."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from datetime import timedelta
 from os import getpid
 from typing import Any
@@ -28,10 +28,10 @@ from anyio import TASK_STATUS_IGNORED, Event, create_task_group
 from anyio.abc import TaskStatus
 from attrs import define, field
 
-from anysched.backends import Backend, NodeInfo, Outcome, WorkReply
+from anysched.backends import Backend, Held, NodeInfo, Outcome, WorkReply
 from anysched.clock import from_ms
 from anysched.config import ErrorContext, SchedulerConfig
-from anysched.errors import RecordCorrupt, StaleLease
+from anysched.errors import BackendError, RecordCorrupt, StaleLease
 from anysched.events import (
     BecameLeader,
     LeaseWasLost,
@@ -49,6 +49,7 @@ from anysched.lock import Lock
 from anysched.registry import Declaration
 from anysched.runtime.attempting import Attempting, Interruption
 from anysched.runtime.claiming import Claiming
+from anysched.runtime.disowning import Disowning
 from anysched.runtime.judging import Judge
 from anysched.runtime.leading import Leading
 from anysched.runtime.leasing import Leasing
@@ -57,6 +58,7 @@ from anysched.runtime.persisting import Outage, persist
 from anysched.runtime.reconciling import Reconciling
 from anysched.runtime.services import open_services
 from anysched.runtime.settling import Settling
+from anysched.runtime.stopping import Stopping
 from anysched.runtime.telling import Teller
 from anysched.runtime.ticking import Ticking
 
@@ -97,19 +99,27 @@ class Node:
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None
     queues: Mapping[str, int]
     schedules: bool
-    stopping: Event = field(factory=Event)
+    stopping: Stopping = field(factory=Stopping)
     leasing: Leasing = field(init=False)
     settling: Settling = field(init=False)
+    disowning: Disowning = field(init=False)
     attempting: Attempting | None = field(default=None, init=False)
     claiming: Claiming | None = field(default=None, init=False)
     ticking: Ticking = field(init=False)
     judge: Judge = field(init=False)
     reconciling: Reconciling = field(init=False)
     _rejoined: Event = field(factory=Event, init=False)
+    _has_joined: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         config = self.config
         self.reconciling = Reconciling(backend=self.backend, declarations=self.declarations, teller=self.teller)
+        self.disowning = Disowning(
+            is_known=self._knows,
+            answered=lambda: self.settling.trips,
+            sent=lambda: self.settling.sent,
+            hand_back=self._hand_back,
+        )
         self.leasing = Leasing(
             backend=self.backend,
             node=self._describe(),
@@ -118,6 +128,7 @@ class Node:
             on_joined=self._joined,
             on_trusted=self._stir,
             on_cancel=self._cancel,
+            on_held=self.disowning.compare,
         )
         self.settling = Settling(
             backend=self.backend,
@@ -150,20 +161,15 @@ class Node:
             try:
                 # First, since it is what leaves: also when joining is cancelled half-way.
                 await services.start(self.settling.run, finishes=True)
-                await services.start(self.leasing.run)
 
-                async with self.lifespan() if self.lifespan is not None else nullcontext() as state:
-                    self.attempting = Attempting(
-                        backend=self.backend,
-                        jobs=self.jobs,
-                        executor=self.executor,
-                        judge=self.judge,
-                        report=self.settling.report,
-                        base=base,
-                        state=state,
-                        shutting_down=self.stopping,
-                    )
-                    await self._attempt(self.attempting, task_status)
+                with self.stopping.cuts_short() as joining:
+                    await services.start(self.leasing.run)
+
+                if joining.cancel_called:
+                    # Whoever waits for it to be ready would else wait for what never comes.
+                    task_status.started()
+                else:
+                    await self._work(base, task_status)
             finally:
                 self.settling.close()
 
@@ -172,6 +178,20 @@ class Node:
     def stop(self) -> None:
         """Begin a graceful stop. May be called at any time, and again."""
         self.stopping.set()
+
+    async def _work(self, base: Context, task_status: TaskStatus[None]) -> None:
+        async with self.lifespan() if self.lifespan is not None else nullcontext() as state:
+            self.attempting = Attempting(
+                backend=self.backend,
+                jobs=self.jobs,
+                executor=self.executor,
+                judge=self.judge,
+                report=self.settling.report,
+                base=base,
+                state=state,
+                shutting_down=self.stopping,
+            )
+            await self._attempt(self.attempting, task_status)
 
     async def _attempt(self, attempting: Attempting, task_status: TaskStatus[None]) -> None:
         async with create_task_group() as attempts:
@@ -191,19 +211,20 @@ class Node:
             self.listening.on_entries = self.ticking.stir
             self.listening.on_cancel = lambda run_id: self._cancel((run_id,))
 
-            if self.queues:
-                self.claiming = self._open_claiming()
-                self.listening.on_work = self.claiming.stir
-                self.settling.intake = self.claiming
-                await intake.start(self.claiming.run)
+            with self.stopping.cuts_short():
+                if self.queues:
+                    self.claiming = self._open_claiming()
+                    self.listening.on_work = self.claiming.stir
+                    self.settling.intake = self.claiming
+                    await intake.start(self.claiming.run)
 
-            await self.listening.wanted()
+                await self.listening.wanted()
 
-            if self.schedules:
-                await self._declare()
-                await intake.start(self._lead)
-                intake.start_soon(self._declare_again)
-                await intake.start(self.ticking.run)
+                if self.schedules:
+                    await self._declare()
+                    await intake.start(self._lead)
+                    intake.start_soon(self._declare_again)
+                    await intake.start(self.ticking.run)
 
             task_status.started()
             await self.stopping.wait()
@@ -288,11 +309,22 @@ class Node:
         if self.attempting is not None:
             self.attempting.interrupt(run_ids, Interruption.CANCELLED)
 
+    def _knows(self, held: Held) -> bool:
+        run_id, token = held
+        attempt = self.attempting.live.get(run_id) if self.attempting is not None else None
+        return (attempt is not None and attempt.run.token == token) or self.settling.has(run_id, token)
+
+    def _hand_back(self, outcome: Outcome) -> None:
+        error = BackendError(f"the store has forgotten how run {outcome.run_id!r} ended: it is done again")
+        self.teller.report(error, ErrorContext(kind="backend", run_id=outcome.run_id, node=self.leasing.node.id))
+        self.settling.report(outcome)
+
     def _stir(self) -> None:
         if self.claiming is not None:
             self.claiming.stir()
 
     def _joined(self, node_id: str, now_ms: int) -> None:
+        self._has_joined = True
         self.judge.observe(now_ms)
         self.listening.move(node_id)
         self._rejoined.set()
@@ -317,5 +349,5 @@ class Node:
             self.teller.tell(kind(at=at, node=self.leasing.node.id))
 
     def _left(self) -> None:
-        if self.teller.listened_to:
+        if self._has_joined and self.teller.listened_to:
             self.teller.tell(NodeLeft(at=from_ms(self.judge.backend_ms()), node=self.leasing.node.id))

@@ -12,7 +12,7 @@ from anysched.clock import from_ms, now_ms
 from anysched.config import SchedulerConfig
 from anysched.entry import Entry, EntryRun, EntrySpec
 from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
-from anysched.identifiers import fire_run_id, make_run_id
+from anysched.identifiers import fire_run_id, make_run_ids
 from anysched.job import BoundJob
 from anysched.options import decode_options
 from anysched.run import Attempt, RunInfo, RunStatus
@@ -28,12 +28,22 @@ def new_runs(bounds: Sequence[BoundJob[Any]], *, config: SchedulerConfig) -> lis
     Raises:
         PayloadTooLarge: the arguments of one of them are.
     """
-    at_ms = now_ms()
-    return [_new_run(bound, bound.settings.run_id or make_run_id(at_ms), config) for bound in bounds]
+    made: list[NewRun] = []
+    job, settings, ttl_ms = None, None, 0
+
+    for bound, run_id in zip(bounds, make_run_ids(now_ms(), len(bounds)), strict=True):
+        # They are the same for most that are made at once.
+        if bound.job is not job or bound.settings is not settings:
+            job, settings = bound.job, bound.settings
+            ttl_ms = decode_options(settings.options).kept_for(job.result_ttl, config.result_ttl)
+
+        made.append(_new_run(bound, bound.settings.run_id or run_id, ttl_ms, config.max_payload))
+
+    return made
 
 
-def _new_run(bound: BoundJob[Any], run_id: str, config: SchedulerConfig) -> NewRun:
-    payload, settings, max_payload = bound.payload, bound.settings, config.max_payload
+def _new_run(bound: BoundJob[Any], run_id: str, ttl_ms: int, max_payload: int) -> NewRun:
+    payload, settings = bound.payload, bound.settings
 
     # A character takes four bytes at most: what is far from the limit need not be measured.
     if len(payload) * 4 > max_payload and bound.size > max_payload:
@@ -52,7 +62,7 @@ def _new_run(bound: BoundJob[Any], run_id: str, config: SchedulerConfig) -> NewR
         deadline_ms=settings.deadline_ms,
         deadline_after_ms=settings.deadline_after_ms,
         key=bound.key,
-        ttl_ms=decode_options(settings.options).kept_for(bound.job.result_ttl, config.result_ttl),
+        ttl_ms=ttl_ms,
         options=settings.options,
     )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Protocol
 
 from anyio import TASK_STATUS_IGNORED, Event
@@ -72,6 +73,10 @@ class Settling:
     _woken: Event = field(factory=Event, init=False)
     _sweeping: bool = field(default=False, init=False)
     trips: int = field(default=0, init=False)
+    """Commands that were answered."""
+    sent: int = field(default=0, init=False)
+    """Commands that were sent: as many, or one more."""
+    _in_flight: Sequence[Outcome] = field(default=(), init=False)
 
     def report(self, outcome: Outcome) -> None:
         """Have an outcome settled. Never blocks."""
@@ -86,6 +91,11 @@ class Settling:
         """Have the backend keep house, which it does by the way whenever it is spoken to."""
         self._sweeping = True
         self._woken.set()
+
+    def has(self, run_id: str, token: int) -> bool:
+        """Whether an outcome is on its way for this run, claimed under this token."""
+        pending = chain(self._in_flight, self._line)
+        return any(outcome.run_id == run_id and outcome.token == token for outcome in pending)
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Settle and claim until closing and empty; then leave."""
@@ -120,7 +130,10 @@ class Settling:
 
     async def _exchange(self, outcomes: Sequence[Outcome], claim: Claim | None) -> None:
         node_id = self.node_id()
+        self.sent += 1
+        self._in_flight = outcomes
         reply = await persist(lambda: self.backend.work(node_id, outcomes, claim), self.outage)
+        self._in_flight = ()
         self.trips += 1
 
         if outcomes:

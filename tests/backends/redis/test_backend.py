@@ -15,8 +15,8 @@ from anysched.testing.servers import RedisServer
 LATER = 3_600_000
 
 
-def claim(nonce: str, count: int = 10) -> Claim:
-    return Claim(nonce=nonce, count=count, queues=("default",))
+def claim(number: int, count: int = 10) -> Claim:
+    return Claim(number=number, count=count, queues=("default",))
 
 
 async def join(backend: RedisBackend) -> None:
@@ -130,26 +130,26 @@ async def test_forgotten_scripts_are_loaded_again(backend: RedisBackend, store: 
     """In the middle of everything."""
     await join(backend)
 
-    for name in "abc":
+    for number, name in enumerate("abc", 1):
         store.command("SCRIPT", "FLUSH")
         await backend.enqueue([NewRun(id=name, job="job")])
         store.command("SCRIPT", "FLUSH")
-        assert [name] == [run.id for run in (await backend.work("node", (), claim(name))).runs]
+        assert [name] == [run.id for run in (await backend.work("node", (), claim(number))).runs]
 
 
 async def test_an_emptied_store_is_noticed(backend: RedisBackend, store: RespConnection) -> None:
     """The node is lost, its outcomes are stale, and it can start again; tokens only grow."""
     await join(backend)
     await backend.enqueue([NewRun(id="a", job="job")])
-    (before,) = (await backend.work("node", (), claim("first"))).runs
+    (before,) = (await backend.work("node", (), claim(1))).runs
     store.command("FLUSHALL")
 
     assert (await backend.renew("node", LATER)).lost
-    reply = await backend.work("node", [Outcome(run_id="a", token=before.token, kind="succeeded")], claim("second"))
+    reply = await backend.work("node", [Outcome(run_id="a", token=before.token, kind="succeeded")], claim(2))
     assert ((False,), False) == (reply.settled, reply.known)
     await join(backend)
     await backend.enqueue([NewRun(id="a", job="job")])
-    (after,) = (await backend.work("node", (), claim("third"))).runs
+    (after,) = (await backend.work("node", (), claim(3))).runs
     assert after.token > before.token
 
 
@@ -163,7 +163,7 @@ async def test_what_is_held_outlives_a_full_server() -> None:
             await join(backend)
             lock = await backend.acquire_lock("lock", "me", ttl_ms=LATER, wait_inbox=None)
             await backend.enqueue([NewRun(id=name, job="job", payload="x" * 1000) for name in "abcd"])
-            runs = (await backend.work("node", (), claim("first", 2))).runs
+            runs = (await backend.work("node", (), claim(1, 2))).runs
             server.cli("CONFIG", "SET", "maxmemory", "1mb")
 
             with pytest.raises(BackendUnavailable):
@@ -171,7 +171,7 @@ async def test_what_is_held_outlives_a_full_server() -> None:
 
             assert not (await backend.renew("node", LATER)).lost
             outcomes = [Outcome(run_id=run.id, token=run.token, kind="succeeded", result="1") for run in runs]
-            reply = await backend.work("node", outcomes, claim("second", 1))
+            reply = await backend.work("node", outcomes, claim(2, 1))
             assert ((True, True), 1) == (reply.settled, len(reply.runs))
             assert await backend.refresh_lock("lock", "me", ttl_ms=LATER)
             assert await backend.release_lock("lock", "me")
@@ -194,9 +194,9 @@ async def test_a_user_without_channels_can_work(redis_url: str, store: RespConne
         async with anyio.create_task_group() as services:
             await services.start(backend.run)
             await join(backend)
-            await backend.work("node", (), claim("first"))
+            await backend.work("node", (), claim(1))
             await backend.enqueue([NewRun(id="a", job="job")])
-            (run,) = (await backend.work("node", (), claim("second"))).runs
+            (run,) = (await backend.work("node", (), claim(2))).runs
             await backend.watch("a", "me")
             settled = await backend.work("node", [Outcome(run_id="a", token=run.token, kind="succeeded")], None)
             assert (True,) == settled.settled
@@ -221,7 +221,7 @@ async def test_the_documented_rights_are_enough(redis_url: str, store: RespConne
             await services.start(backend.listen, "me", hear)
             await join(backend)
             await backend.enqueue([NewRun(id="a", job="job")])
-            (run,) = (await backend.work("node", (), claim("first"))).runs
+            (run,) = (await backend.work("node", (), claim(1))).runs
             await backend.watch("a", "me")
             await backend.work("node", [Outcome(run_id="a", token=run.token, kind="succeeded")], None)
             await backend.report()
@@ -240,7 +240,7 @@ async def test_many_runs_in_one_call(backend: RedisBackend) -> None:
     made = await backend.enqueue([NewRun(id=f"{number:05}", job="job") for number in range(9_000)])
     assert all(answer.created for answer in made)
 
-    reply = await backend.work("node", (), claim("first", 9_000))
+    reply = await backend.work("node", (), claim(1, 9_000))
     assert 9_000 == len(reply.runs)
     outcomes = [Outcome(run_id=run.id, token=run.token, kind="succeeded") for run in reply.runs]
     reply = await backend.work("node", outcomes, None)

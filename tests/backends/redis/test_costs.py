@@ -47,7 +47,7 @@ async def test_a_queued_run_takes_little_memory(backend: RedisBackend, store: Re
 async def test_a_run_takes_few_commands(backend: RedisBackend, store: RespConnection) -> None:
     """At most 7 from enqueue to success, in batches of 32."""
     await backend.join(NodeInfo(id="node", ttl_ms=60_000, jobs=("noop",), queues=("default",)))
-    await backend.work("node", (), Claim(nonce="first", count=1, queues=("default",)))
+    await backend.work("node", (), Claim(number=1, count=1, queues=("default",)))
     runs = no_ops(30 * BATCH)
     store.command("CONFIG", "RESETSTAT")
 
@@ -58,7 +58,7 @@ async def test_a_run_takes_few_commands(backend: RedisBackend, store: RespConnec
     settled = 0
 
     for number in range(len(runs) // BATCH + 1):
-        claim = Claim(nonce=f"claim {number}", count=BATCH, queues=("default",))
+        claim = Claim(number=2 + number, count=BATCH, queues=("default",))
         reply = await backend.work("node", outcomes, claim)
         settled += sum(reply.settled)
         outcomes = [Outcome(run_id=run.id, token=run.token, kind="succeeded", result="null") for run in reply.runs]
@@ -77,7 +77,7 @@ async def test_the_cost_of_a_claim_does_not_grow(backend: RedisBackend, store: R
         await backend.enqueue(runs)
         await backend.enqueue([NewRun(id=f"later {stored} {i}", job="noop", delay_ms=3_600_000) for i in range(stored)])
         store.command("CONFIG", "RESETSTAT")
-        reply = await backend.work("node", (), Claim(nonce=f"claim {stored}", count=4, queues=("default",)))
+        reply = await backend.work("node", (), Claim(number=2 + stored, count=4, queues=("default",)))
         assert 4 == len(reply.runs)
         counts.append(commands_of_scripts(store))
 
@@ -87,9 +87,9 @@ async def test_the_cost_of_a_claim_does_not_grow(backend: RedisBackend, store: R
 async def test_an_idle_node_asks_little(backend: RedisBackend, store: RespConnection) -> None:
     """A claim that finds nothing, and a renewal: a handful of commands within one script each."""
     await backend.join(NodeInfo(id="node", ttl_ms=60_000, jobs=("noop",), queues=("default",)))
-    await backend.work("node", (), Claim(nonce="first", count=1, queues=("default",)))
+    await backend.work("node", (), Claim(number=1, count=1, queues=("default",)))
     store.command("CONFIG", "RESETSTAT")
-    await backend.work("node", (), Claim(nonce="second", count=1, queues=("default",)))
+    await backend.work("node", (), Claim(number=2, count=1, queues=("default",)))
     await backend.renew("node", 60_000)
 
     assert commands_of_scripts(store) <= 45

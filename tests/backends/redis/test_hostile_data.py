@@ -71,8 +71,8 @@ ENTRIES: dict[str, Spoil] = TYPES | {
 }
 
 
-def claim(nonce: str, count: int = 10) -> Claim:
-    return Claim(nonce=nonce, count=count, queues=("default",))
+def claim(number: int, count: int = 10) -> Claim:
+    return Claim(number=number, count=count, queues=("default",))
 
 
 async def join(backend: RedisBackend, *more_jobs: str) -> None:
@@ -85,7 +85,7 @@ async def test_a_spoiled_ready_run_is_set_aside(backend: RedisBackend, store: Re
     await join(backend)
     await backend.enqueue([NewRun(id=name, job="job") for name in ("a", "spoiled", "z")])
     spoil(store, RUN + "spoiled")
-    reply = await backend.work("node", (), claim("first"))
+    reply = await backend.work("node", (), claim(1))
 
     assert ["a", "z"] == [run.id for run in reply.runs]
 
@@ -96,7 +96,7 @@ async def test_a_spoiled_ready_run_is_set_aside(backend: RedisBackend, store: Re
 
     assert ["spoiled"] == [record.id for record in reply.corrupt]
     outcomes = [Outcome(run_id=run.id, token=run.token, kind="succeeded") for run in reply.runs]
-    reply = await backend.work("node", outcomes, claim("second"))
+    reply = await backend.work("node", outcomes, claim(2))
     assert ((True, True), (), ()) == (reply.settled, reply.runs, reply.corrupt)
     totals = await backend.totals()
     assert (0, 0, 2, 1) == (totals.ready, totals.running, totals.succeeded, totals.corrupt)
@@ -130,7 +130,7 @@ async def test_a_spoiled_running_run_harms_no_other(backend: RedisBackend, store
     """The others of the batch are settled, and the node's runs come back when it dies."""
     await join(backend)
     await backend.enqueue([NewRun(id=name, job="job") for name in ("a", "spoiled", "z")])
-    runs = (await backend.work("node", (), claim("first"))).runs
+    runs = (await backend.work("node", (), claim(1))).runs
     spoil(store, RUN + "spoiled")
     outcomes = [Outcome(run_id=run.id, token=run.token, kind="retry", delay_ms=LATER) for run in runs if run.id != "z"]
     settled = (await backend.work("node", outcomes, None)).settled
@@ -200,11 +200,11 @@ async def test_a_spoiled_node_is_lost(backend: RedisBackend, store: RespConnecti
     """It is told to join again, and what it held comes back."""
     await join(backend)
     await backend.enqueue([NewRun(id="a", job="job")])
-    await backend.work("node", (), claim("first"))
+    await backend.work("node", (), claim(1))
     spoil(store, "{anysched}:node:node")
 
     assert (await backend.renew("node", 1)).lost
-    assert not (await backend.work("node", (), claim("second"))).known
+    assert not (await backend.work("node", (), claim(2))).known
     store.command("ZADD", "{anysched}:nodes", 1, "node")
     assert ("node",) == (await backend.work("other", (), None)).lost
     (record,) = await backend.get_runs(["a"])
@@ -230,7 +230,7 @@ async def test_an_id_that_is_no_text_is_set_aside(backend: RedisBackend, store: 
     store.command("ZADD", "{anysched}:ready:default", 1, b"\xff\xfe")
     store.command("ZADD", "{anysched}:ready:default", 2, b"\xff\xfd")
     store.command("HSET", RUN.encode() + b"\xff\xfd", "job", "job")
-    reply = await backend.work("node", (), claim("first"))
+    reply = await backend.work("node", (), claim(1))
 
     assert ["a"] == [run.id for run in reply.runs]
     assert {"\\xff\\xfe", "\\xff\\xfd"} == {record.id for record in reply.corrupt}
@@ -254,14 +254,14 @@ async def test_a_lost_record_blocks_neither_overlap_nor_limit(backend: RedisBack
     now = await backend.time_ms()
     await backend.put_entry(EntryWrite(id="e", spec="s", revision="r", next_ms=now), replace=False, nonce="n")
     await backend.trigger("e", NewRun(id="a", job="job", entry_id="e"), overlap="skip")
-    limited = Claim(nonce="first", count=1, queues=("default",), limits={"job": 1})
+    limited = Claim(number=1, count=1, queues=("default",), limits={"job": 1})
     assert 1 == len((await backend.work("node", (), limited)).runs)
     store.command("DEL", RUN + "a")
 
     answer = await backend.trigger("e", NewRun(id="b", job="job", entry_id="e"), overlap="skip")
     assert answer is not None
     assert 1 == answer.made
-    limited = Claim(nonce="second", count=1, queues=("default",), limits={"job": 1})
+    limited = Claim(number=2, count=1, queues=("default",), limits={"job": 1})
     assert ["b"] == [run.id for run in (await backend.work("node", (), limited)).runs]
 
 

@@ -37,7 +37,7 @@ class Worker:
 
     async def work(self, *outcomes: Outcome, limits: dict[str, int] | None = None) -> WorkReply:
         self.calls += 1
-        claim = Claim(nonce=f"{self.name} {self.calls}", count=10, queues=("default", "other"), limits=limits or {})
+        claim = Claim(number=self.calls, count=10, queues=("default", "other"), limits=limits or {})
         return await self.backend.work(self.name, outcomes, claim)
 
     async def finish_all(self) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from attrs import define
 
 from anysched.backends.memory import hints, moves
 from anysched.backends.memory.state import Node, Run, State
-from anysched.backends.records import POISON_CRASHES, POISON_ERROR, POISON_WINDOW_MS, NodeInfo, Renewed
+from anysched.backends.records import (
+    NAMED_AT_RENEWAL,
+    POISON_CRASHES,
+    POISON_ERROR,
+    POISON_WINDOW_MS,
+    NodeInfo,
+    Renewed,
+)
 
 __all__ = ["Tidied", "fade", "join", "leave", "renew", "resume_queue", "tidy"]
 
@@ -49,7 +58,8 @@ def renew(state: State, node_id: str, ttl_ms: int) -> Renewed:
         program.expires_ms = state.now + program.ttl_ms
 
     tidy(state, node_id)
-    return Renewed(lost=False, now_ms=state.now, cancels=tuple(node.cancels))
+    held = tuple([(run_id, state.runs[run_id].token) for run_id in islice(node.runs, NAMED_AT_RENEWAL)])
+    return Renewed(lost=False, now_ms=state.now, cancels=tuple(node.cancels), held=held)
 
 
 def leave(state: State, node_id: str) -> None:

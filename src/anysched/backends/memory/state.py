@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from itertools import islice
 
-from attrs import Factory, define, field
+from attrs import Factory, define, field, frozen
 
 from anysched.backends.memory.ranked import Ranked, Recent
 from anysched.backends.records import EntryWrite, FireAnswer, Hint, NewRun, NodeInfo, RunRecord
@@ -116,6 +116,16 @@ class Queue:
     """Nodes that wait for a hint, those who have waited longest first. Also in ``Node.hungry_for``."""
 
 
+@frozen
+class PastClaim:
+    """A claim that was made."""
+
+    number: int
+    filled: bool
+    gave: tuple[tuple[str, int], ...]
+    """Ids and tokens."""
+
+
 @define(eq=False)
 class Node:
     """A node that is not lost yet."""
@@ -127,8 +137,8 @@ class Node:
     """The running runs whose ``holder`` it is, in the order of their tokens."""
     cancels: dict[str, None] = Factory(dict[str, None])
     """Those of them that were asked to cancel."""
-    claims: dict[str, tuple[bool, list[tuple[str, int]]]] = Factory(dict[str, tuple[bool, list[tuple[str, int]]]])
-    """The newest claims by nonce: whether it was filled, and what it gave."""
+    claims: dict[int, PastClaim] = Factory(dict[int, PastClaim])
+    """By slot, in which a number is only ever followed by a greater one."""
     hungry_for: tuple[str, ...] = ()
     crashed: bool = False
     """Set when it is lost: whether its runs come back as crashed or as handed back."""

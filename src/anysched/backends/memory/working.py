@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from anysched.backends.memory import aside, hints, moves, nodes
-from anysched.backends.memory.state import Node, Queue, Run, State
+from anysched.backends.memory.state import Node, PastClaim, Queue, Run, State
 from anysched.backends.records import Claim, ClaimedRun, Outcome, WorkReply
 
 __all__ = ["set_progress", "work"]
@@ -28,14 +28,12 @@ def work(state: State, node_id: str, outcomes: Sequence[Outcome], claim: Claim |
             now_ms=state.now, settled=settled, known=node is not None, lost=tidied.lost, expired=tidied.expired
         )
 
-    if (again := node.claims.get(claim.nonce)) is not None:
-        filled, given = again
-        held = [run for run_id, token in given if (run := _held(state, run_id, token)) is not None]
-        expired = 0
-    else:
-        filled, held, expired = _claim(state, node, claim)
+    answer = _claim_once(state, node, claim)
 
-    if filled:
+    if answer is None:
+        return WorkReply(now_ms=state.now, settled=settled, more=True, lost=tidied.lost, expired=tidied.expired)
+
+    if answer.filled:
         hints.satisfy(state, node_id)
         hints.pass_on_watch(state, node_id)
     else:
@@ -44,11 +42,11 @@ def work(state: State, node_id: str, outcomes: Sequence[Outcome], claim: Claim |
     return WorkReply(
         now_ms=state.now,
         settled=settled,
-        runs=tuple([_claimed(run) for run in held]),
-        more=filled,
-        next_due_ms=0 if filled else hints.next_look_ms(state, node_id),
+        runs=tuple([_claimed(run) for run in answer.runs]),
+        more=answer.filled,
+        next_due_ms=0 if answer.filled else hints.next_look_ms(state, node_id),
         lost=tidied.lost,
-        expired=tidied.expired + expired,
+        expired=tidied.expired + answer.expired,
     )
 
 
@@ -127,7 +125,38 @@ class _Claiming:
         return len(self.runs) >= self.claim.count or self.looks <= 0
 
 
-def _claim(state: State, node: Node, claim: Claim) -> tuple[bool, list[Run], int]:
+@frozen
+class _Given:
+    """What a claim is answered."""
+
+    filled: bool
+    runs: list[Run]
+    expired: int = 0
+
+
+def _claim_once(state: State, node: Node, claim: Claim) -> _Given | None:
+    """Claim, or tell again what was claimed; ``None`` if the claim is too late to tell which.
+
+    What is claimed anew has a greater number than the last in its slot, which never falls. So whatever was claimed
+    once is known again or too late.
+    """
+    slot = claim.number % CLAIMS_REMEMBERED
+    last = node.claims.get(slot)
+
+    if last is None or claim.number > last.number:
+        given = _claim(state, node, claim)
+        gave = tuple([(run.id, run.token) for run in given.runs])
+        node.claims[slot] = PastClaim(claim.number, given.filled, gave)
+        return given
+
+    if claim.number < last.number:
+        return None
+
+    held = [run for run_id, token in last.gave if (run := _held(state, run_id, token)) is not None]
+    return _Given(last.filled, held)
+
+
+def _claim(state: State, node: Node, claim: Claim) -> _Given:
     claiming = _Claiming(node, claim, looks=claim.count + MOST_PASSED_OVER)
     aside.bring_back(state, node, claim)
 
@@ -137,12 +166,7 @@ def _claim(state: State, node: Node, claim: Claim) -> tuple[bool, list[Run], int
         if queue is not None and not queue.paused:
             _take(state, queue, claiming)
 
-    node.claims[claim.nonce] = (claiming.filled, [(run.id, run.token) for run in claiming.runs])
-
-    if len(node.claims) > CLAIMS_REMEMBERED:
-        del node.claims[next(iter(node.claims))]
-
-    return claiming.filled, claiming.runs, claiming.expired
+    return _Given(claiming.filled, claiming.runs, claiming.expired)
 
 
 def _take(state: State, queue: Queue, claiming: _Claiming) -> None:

@@ -62,8 +62,11 @@ _CLASSES = {
     "MovedError": "MOVED",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
-_LOST = {"ConnectionError", "TimeoutError", "OSError", "SentinelError", "InvalidResponse"}
-_LOST |= {"EndOfStream", "BrokenResourceError", "ClosedResourceError"}  # those of AnyIO's streams
+_LOST = {"ConnectionError", "TimeoutError", "OSError", "SentinelError", "InvalidResponse"} | {
+    "EndOfStream",  # this and the next are errors of AnyIO's streams
+    "BrokenResourceError",
+    "ClosedResourceError",
+}
 
 _PHRASES = {
     "max number of clients reached": "MAXCLIENTS",

@@ -17,6 +17,7 @@ from importlib.resources import files
 import msgspec
 
 from anysched.backends.records import (
+    NAMED_AT_RENEWAL,
     POISON_CRASHES,
     POISON_ERROR,
     POISON_WINDOW_MS,
@@ -46,6 +47,7 @@ _LAYOUTS: dict[str, type[msgspec.Struct]] = {
 }
 
 _CONSTANTS = f"""\
+local NAMED_AT_RENEWAL = {NAMED_AT_RENEWAL}
 local POISON_CRASHES = {POISON_CRASHES}
 local POISON_WINDOW_MS = {POISON_WINDOW_MS}
 local POISON_ERROR = [==[{POISON_ERROR}]==]

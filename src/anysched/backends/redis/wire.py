@@ -10,7 +10,8 @@ blob of a claim cannot be read, its runs are read one by one, to find the one th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from anysched.backends.records import (
     Enqueued,
     EntryRecord,
     Fire,
+    Held,
     Hint,
     NewRun,
     NodeRecord,
@@ -53,6 +55,7 @@ __all__ = [
     "encode_claim",
     "encode_fires",
     "encode_one",
+    "encode_runs",
     "encode_words",
     "show",
 ]
@@ -111,7 +114,8 @@ _NAMED = Decoder(_Named)
 _BLOBS = Decoder(list[msgspec.Raw])
 _HEADERS = {0xD9: 2, 0xDA: 3, 0xDB: 5}
 """How many bytes stand before a msgpack text, by the first of them; 1 before a short one."""
-_RENEWED = Decoder(Renewed)
+_RENEWED = Decoder(Renewed, strict=False)
+_HELD = Decoder(Held, strict=False)
 _NODE = Decoder(NodeRecord)
 _QUEUE = Decoder(_Queue)
 _TOTALS = Decoder(Totals)
@@ -129,6 +133,25 @@ def encode_one(record: msgspec.Struct) -> bytes:
 def encode_all(records: Sequence[msgspec.Struct]) -> bytes:
     """Records as an array of arrays."""
     return encode([astuple(record) for record in records])
+
+
+def encode_runs(runs: Sequence[NewRun]) -> bytes:
+    """New runs, in groups of those that share all but id and payload: the rest is sent, and taken apart, once."""
+    groups: list[tuple[tuple[Any, ...], list[str]]] = []
+    job: str | None = None
+    rest: tuple[Any, ...] = ()
+    own: list[str] = []
+
+    for run in runs:
+        fields = astuple(run)  # id, job, payload, ...
+
+        if fields[1] != job or fields[3:] != rest:
+            job, rest, own = fields[1], fields[3:], []
+            groups.append((("", job, "", *rest), own))
+
+        own += fields[0], fields[2]
+
+    return encode(groups)
 
 
 def encode_claim(claim: Claim | None) -> bytes:
@@ -219,8 +242,8 @@ def decode_renewed(reply: bytes) -> Renewed:
     except UNREADABLE:
         parts = _PARTS.decode(reply)
 
-    rest = _RENEWED.decode(_without(parts, "cancels"))
-    return msgspec.structs.replace(rest, cancels=_texts(parts["cancels"]))
+    rest = _RENEWED.decode(_without(parts, "cancels", "held"))
+    return msgspec.structs.replace(rest, cancels=_texts(parts["cancels"]), held=tuple(_held(parts["held"])))
 
 
 def decode_queues(reply: bytes) -> list[QueueRecord]:
@@ -253,6 +276,13 @@ def decode_hints(message: bytes) -> list[Hint]:
 
         case _:
             return []
+
+
+def _held(raw: msgspec.Raw) -> Iterator[Held]:
+    """Those that can be read: nobody can hold what has no such id."""
+    for blob in _BLOBS.decode(raw):
+        with suppress(*UNREADABLE):
+            yield _HELD.decode(blob)
 
 
 def _readable(blobs: Sequence[Blob], decoder: Decoder[Any]) -> tuple[list[Any], list[Unread]]:

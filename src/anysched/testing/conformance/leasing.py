@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from anysched.backends.records import POISON_ERROR
+from anysched.backends.records import NAMED_AT_RENEWAL, POISON_ERROR
 
 from .stage import LATER, Stage, Staged, ids
 
@@ -67,6 +67,24 @@ class LeaseConformance(Staged):
         assert late.now_ms <= await stage.backend.time_ms()
         await stage.tidy()
         assert await stage.settle(run, "succeeded")
+
+    async def test_a_renewal_names_what_the_node_holds(self, stage: Stage) -> None:
+        """With the tokens, the smallest first, and only so many; not what was settled, nor what is another's."""
+        await stage.join()
+        await stage.join("other")
+        await stage.add("theirs")
+        await stage.claim("other")
+        assert () == (await stage.backend.renew("node", LATER)).held
+
+        await stage.add(*(f"{number:04}" for number in range(NAMED_AT_RENEWAL + 5)))
+        runs = [run for _ in range(5) for run in await stage.claim(count=250)]
+        held = [(run.id, run.token) for run in runs]
+        assert held[:NAMED_AT_RENEWAL] == list((await stage.backend.renew("node", LATER)).held)
+
+        await stage.settle(runs[1], "succeeded")
+        await stage.settle(runs[2], "released")
+        expected = [held[0], *held[3:]][:NAMED_AT_RENEWAL]
+        assert expected == list((await stage.backend.renew("node", LATER)).held)
 
     async def test_a_lapsed_node_does_not_reap_itself(self, stage: Stage) -> None:
         """It may go on working until somebody else reaps it."""

@@ -13,14 +13,14 @@ from .stage import LATER, Stage, Staged, ids
 __all__ = ["ListConformance"]
 
 
-async def pages(stage: Stage, **fields: Any) -> list[RunRecord]:
+async def pages(stage: Stage, *, limit: int = 7, **fields: Any) -> list[RunRecord]:
     """Every run that is listed, read page by page."""
     found: list[RunRecord] = []
     cursor = ""
 
     while True:
-        page = await stage.backend.list_runs(cursor=cursor, limit=7, **fields)
-        assert len(page.runs) <= 7
+        page = await stage.backend.list_runs(cursor=cursor, limit=limit, **fields)
+        assert len(page.runs) <= limit
         found += [run for run in page.runs if isinstance(run, RunRecord)]
 
         if not (cursor := page.cursor):
@@ -62,6 +62,18 @@ class ListConformance(Staged):
         assert ["a", "b"] == sorted(ids(await pages(stage, status="ready", queue="one")))
         assert ["a", "b", "d"] == sorted(ids(await pages(stage, queue="one")))
         assert [] == await pages(stage, queue="three")
+
+    async def test_running_runs_of_all_nodes_are_listed_by_queue(self, stage: Stage) -> None:
+        """None is passed over, however small the page and whatever else the nodes hold."""
+        await stage.join("one", queues=("default", "other"))
+        await stage.join("two")
+        await stage.add("a", "b")
+        await stage.add("c", queue="other")
+        claims = (("two", "default"), ("one", "default"), ("one", "other"))
+        assert [["a"], ["b"], ["c"]] == [await stage.claim_ids(node, queues=(queue,)) for node, queue in claims]
+
+        for limit in (1, 2, 7):
+            assert ["b", "a"] == ids(await pages(stage, limit=limit, status="running", queue="default"))
 
     async def test_the_newest_ended_runs_are_listed(self, stage: Stage) -> None:
         """A thousand of them at least are, though more are kept."""

@@ -114,7 +114,7 @@ async def claim(stage: Stage) -> Command:
     """Some of what is ready."""
     await stage.join()
     await stage.add("a", "b", "c")
-    return partial(stage.backend.work, "node", (), Claim(nonce="n", count=2, queues=("default",)))
+    return partial(stage.backend.work, "node", (), Claim(number=stage.number(), count=2, queues=("default",)))
 
 
 @prepared
@@ -123,7 +123,7 @@ async def claim_with_limit(stage: Stage) -> Command:
     await stage.join()
     await stage.add("a", "b", "c")
     await stage.add("s", job="strange")
-    claim = Claim(nonce="n", count=9, queues=("default",), limits={"job": 2})
+    claim = Claim(number=stage.number(), count=9, queues=("default",), limits={"job": 2})
     return partial(stage.backend.work, "node", (), claim)
 
 
@@ -134,7 +134,7 @@ async def settle_and_claim(stage: Stage) -> Command:
     await stage.add("a", "b", "c")
     run, _ = await stage.claim(count=2)
     outcome = Outcome(run_id=run.id, token=run.token, kind="released")
-    return partial(stage.backend.work, "node", [outcome], Claim(nonce="n", count=1, queues=("default",)))
+    return partial(stage.backend.work, "node", [outcome], Claim(number=stage.number(), count=1, queues=("default",)))
 
 
 def _settling(kind: OutcomeKind) -> Prepare:

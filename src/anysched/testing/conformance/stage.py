@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -75,10 +76,16 @@ class Stage:
     backend: Backend
     advance: Advance
     _numbers: count[int] = field(factory=count, init=False)
+    _claims: Counter[str] = field(factory=Counter[str], init=False)
 
     def nonce(self) -> str:
         """One that was not used yet."""
         return f"nonce-{next(self._numbers)}"
+
+    def number(self, node_id: str = "node") -> int:
+        """That of a node's next claim."""
+        self._claims[node_id] += 1
+        return self._claims[node_id]
 
     # --- runs ------------------------------------------------------------------------------------------------
 
@@ -114,10 +121,10 @@ class Stage:
         count: int = 1,
         queues: tuple[str, ...] = ("default",),
         limits: dict[str, int] | None = None,
-        nonce: str = "",
+        number: int = 0,
     ) -> WorkReply:
         """Settle and claim."""
-        claim = Claim(nonce=nonce or self.nonce(), count=count, queues=queues, limits=limits or {})
+        claim = Claim(number=number or self.number(node_id), count=count, queues=queues, limits=limits or {})
         return await self.backend.work(node_id, outcomes, claim)
 
     async def claim(self, node_id: str = "node", **fields: Any) -> list[ClaimedRun]:

@@ -36,6 +36,26 @@ class HintConformance(Staged):
             await stage.advance(30)
             assert [] == of_kind(inbox, "work")
 
+    async def test_a_claim_that_comes_too_late_changes_nobodys_hunger(self, stage: Stage) -> None:
+        """What the newest claim said stands: one node is told of what comes next, and the other is not."""
+        await stage.join("hungry")
+        await stage.join("filled")
+
+        async with stage.inbox("hungry") as hungry, stage.inbox("filled") as filled:
+            late = [stage.number(name) for name in ("filled", "hungry")]
+            await stage.add(*"abcdefgh")
+            assert [*"abcdefgh"] == [run.id for _ in range(8) for run in await stage.claim("filled")]
+
+            for _ in range(8):
+                assert [] == await stage.claim("hungry")
+
+            await stage.work("filled", number=late[0])
+            await stage.work("hungry", number=late[1])
+            await stage.add("i", "j")
+            await hungry.expect("work")
+            await stage.advance(30)
+            assert [] == of_kind(filled, "work")
+
     async def test_a_busy_node_is_left_alone(self, stage: Stage) -> None:
         """When its claim was filled, or was of another queue, or is paused."""
         await stage.join("filled")

@@ -104,32 +104,87 @@ class WorkConformance(Staged):
         """As far as they are still held; nothing new is taken."""
         await stage.join()
         await stage.add("a", "b", "c")
-        first = await stage.work(count=2, nonce="n")
-        again = await stage.work(count=2, nonce="n")
+        number = stage.number()
+        first = await stage.work(count=2, number=number)
+        again = await stage.work(count=2, number=number)
 
         assert first.runs == again.runs
         assert (first.more, "ready") == (again.more, await stage.status("c"))
 
         await stage.settle(first.runs[0], "released")
-        assert ["b"] == ids((await stage.work(count=2, nonce="n")).runs)
+        assert ["b"] == ids((await stage.work(count=2, number=number)).runs)
         assert ["a", "c"] == await stage.claim_ids(count=5)
-        assert ["b"] == ids((await stage.work(count=2, nonce="n")).runs)
+        assert ["b"] == ids((await stage.work(count=2, number=number)).runs)
 
     async def test_a_repeated_claim_that_got_nothing_gets_nothing(self, stage: Stage) -> None:
         """Even if there is something now."""
         await stage.join()
-        assert [] == await stage.claim(nonce="n")
+        number = stage.number()
+        assert [] == await stage.claim(number=number)
         await stage.add("a")
-        assert [] == await stage.claim(nonce="n")
+        assert [] == await stage.claim(number=number)
         assert ["a"] == await stage.claim_ids()
 
+    async def test_a_claim_is_known_again_after_seven_newer_ones(self, stage: Stage) -> None:
+        """As long as that: so an answer that was lost can be asked for again, though others were sent meanwhile."""
+        await stage.join()
+        await stage.add("a", "b")
+        number = stage.number()
+        assert ["a"] == await stage.claim_ids(number=number)
+
+        for _ in range(7):
+            await stage.claim(count=1, queues=("other",))
+
+        assert ["a"] == await stage.claim_ids(number=number)
+
+    async def test_a_claim_that_arrives_after_eight_newer_ones_takes_nothing(self, stage: Stage) -> None:
+        """Be it a repeated one or a late one: nobody waits for it. Whoever does is told to ask again."""
+        await stage.join()
+        late, repeated = stage.number(), stage.number()
+        await stage.claim(number=repeated)
+
+        for _ in range(9):
+            await stage.claim()
+
+        await stage.add("a")
+        replies = [await stage.work(number=number) for number in (late, repeated, late)]
+
+        assert [((), True, True)] * 3 == [(reply.runs, reply.known, reply.more) for reply in replies]
+        assert "ready" == await stage.status("a")
+        assert ["a"] == await stage.claim_ids()
+
+    async def test_a_claim_that_comes_too_late_settles_what_it_brings(self, stage: Stage) -> None:
+        """Outcomes are known by their tokens, whatever travels with them."""
+        await stage.join()
+        await stage.add("a", "b")
+        late, run = stage.number(), await stage.claim_one()
+
+        for _ in range(8):
+            await stage.claim(queues=("other",))
+
+        reply = await stage.work("node", Outcome(run_id="a", token=run.token, kind="succeeded"), number=late)
+
+        assert ((True,), ()) == (reply.settled, reply.runs)
+        assert ["succeeded", "ready"] == await stage.statuses("a", "b")
+
+    async def test_claims_may_overtake_each_other(self, stage: Stage) -> None:
+        """In whatever order the newest eight arrive, each is filled, and each is known again."""
+        await stage.join()
+        numbers = [stage.number() for _ in range(8)][::-1]
+        names = [f"run {number}" for number in numbers]
+        await stage.add(*names)
+        given = [await stage.claim_ids(number=number) for number in numbers]
+
+        assert [[name] for name in names] == given
+        assert given == [await stage.claim_ids(number=number) for number in numbers]
+
     async def test_each_node_has_its_own_claims(self, stage: Stage) -> None:
-        """Two nodes never get the same run, whatever their nonces."""
+        """Two nodes never get the same run, whatever the numbers of their claims."""
         await stage.join("one")
         await stage.join("two")
         await stage.add("a", "b")
 
-        assert [["a"], ["b"]] == [await stage.claim_ids(node, nonce="n") for node in ("one", "two")]
+        assert [["a"], ["b"]] == [await stage.claim_ids(node, number=1) for node in ("one", "two")]
 
     async def test_a_node_that_is_not_known_gets_nothing(self, stage: Stage) -> None:
         """It is told so, and the run is left."""

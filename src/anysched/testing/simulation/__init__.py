@@ -26,7 +26,7 @@ from anysched.backends.memory import MemoryBackend
 from anysched.durations import Duration, parse_duration
 
 from ..virtual import virtual_time
-from .checks import violations
+from .checks import read_repeats, violations
 from .faults import Faults
 from .gates import in_order
 from .history import Began, Command, History
@@ -67,30 +67,53 @@ def simulate(
         What came of it; :meth:`Report.check` raises if a promise was broken.
     """
     chance = Random(f"{seed} setup")
+    # Both are drawn in any case: so what is said here changes nothing of what is not.
+    drawn_nodes, drawn_faults = chance.randint(2, 5), Faults.drawn(chance)
     loop: Literal["asyncio", "trio"] = backend or ("trio" if seed % 2 else "asyncio")
     stage = Stage(
         seed=seed,
-        nodes=nodes or chance.randint(2, 5),
+        nodes=nodes or drawn_nodes,
         duration=parse_duration(duration, name="duration").total_seconds(),
         lease=parse_duration(lease, name="lease"),
-        faults=faults if faults is not None else Faults.drawn(chance),
+        faults=faults if faults is not None else drawn_faults,
         workload=workload if workload is not None else Mixture(),
         backend=memory if memory is not None else MemoryBackend(),
         is_honest=honest_clock,
     )
+    replay = _replay(stage, loop, faults)
     began = time.perf_counter()
 
-    with _repeatable(seed), in_order(seed, loop):
-        virtual_time(stage.run, backend=loop)
+    try:
+        with _repeatable(seed), in_order(seed, loop):
+            virtual_time(stage.run, backend=loop)
+    except Exception as error:
+        error.add_note(f"in a simulation; again: {replay}")
+        raise
 
-    return _report(stage, loop, time.perf_counter() - began)
+    return _report(stage, loop, replay, time.perf_counter() - began)
 
 
-def _report(stage: Stage, loop: str, seconds: float) -> Report:
+def _replay(stage: Stage, loop: str, faults: Faults | None) -> str:
+    """What does it again: a command, or with a program's own workload a call."""
+    duration, lease = f"{stage.duration:g}s", f"{stage.lease.total_seconds():g}s"
+
+    if not isinstance(stage.workload, Mixture):
+        given = "" if faults is None else f"faults={faults!r}, "
+        return (
+            f"simulate({stage.seed}, nodes={stage.nodes}, duration={duration!r}, lease={lease!r}, backend={loop!r}, "
+            f"{given}workload={type(stage.workload).__name__}())"
+        )
+
+    command = f"python -m anysched.testing.simulation {stage.seed} --nodes {stage.nodes} --duration {duration}"
+    given = "" if faults is None else f" --faults {faults.as_text()}"
+    return f"{command} --loop {loop} --lease {lease}{given}"
+
+
+def _report(stage: Stage, loop: str, replay: str, seconds: float) -> Report:
     history = stage.history
     records = history.records
     found = violations(stage) + stage.workload.complaints()
-    replay = f"python -m anysched.testing.simulation {stage.seed} --nodes {stage.nodes} --duration {stage.duration:g}s"
+    repeats = read_repeats(history)
     return Report(
         seed=stage.seed,
         backend=loop,
@@ -103,9 +126,13 @@ def _report(stage: Stage, loop: str, seconds: float) -> Report:
         executions=sum(isinstance(one, Began) for one in records),
         commands=sum(isinstance(one, Command) for one in records),
         fires=sum(answer.done for one in history.commands("tick") for answer in one.answer.fired),
+        lost=len(repeats.lost),
+        doubled=len(repeats.doubled),
+        unaccounted=len(repeats.unaccounted),
+        longest_recovery=max(repeats.recoveries, default=0.0),
         virtual=timedelta(microseconds=records[-1].at - records[0].at),
         seconds=seconds,
-        replay=f"{replay} --loop {loop} --lease {stage.lease.total_seconds():g}s",
+        replay=replay,
         history=history,
     )
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from . import Report, simulate
+from . import Faults, Report, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--duration", default="2m", help="of the disturbed part, in virtual time")
     parser.add_argument("--lease", default="5s", help="of the nodes")
     parser.add_argument("--loop", choices=("asyncio", "trio"), help="default: asyncio for even seeds")
+    parser.add_argument("--faults", type=Faults.from_text, help="what goes wrong, as a failure says it; default: drawn")
     parser.add_argument("--story", metavar="TEXT", nargs="?", const="", help="print the history, or lines with this")
     wanted = parser.parse_args(arguments)
     first, _, last = wanted.seeds.partition("-")
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "duration": wanted.duration,
         "lease": wanted.lease,
         "backend": wanted.loop,
+        "faults": wanted.faults,
     }
     totals: Counter[str] = Counter()
 
@@ -59,6 +61,9 @@ def _count(totals: Counter[str], report: Report) -> None:
     totals["executions"] += report.executions
     totals["commands"] += report.commands
     totals["fires"] += report.fires
+    totals["lost"] += report.lost
+    totals["doubled"] += report.doubled
+    totals["doubled without a lost lease"] += report.unaccounted
     totals["faults"] += sum(report.injected.values())
     totals["virtual seconds"] += round(report.virtual.total_seconds())
     totals["seconds"] += round(report.seconds)

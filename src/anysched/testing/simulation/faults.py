@@ -15,6 +15,7 @@ __all__ = ["DISTURBANCES", "Faults", "Trouble"]
 DISTURBANCES = ("crashes", "pauses", "cuts", "outages", "stops", "cancels", "clock_steps")
 """What happens to machines, by the fields of :class:`Faults` that say how often."""
 
+_STEPS = ("first_crash", "first_pause")
 _AT_CALLS = ("crash_at_call", "pause_at_call")
 
 
@@ -30,7 +31,6 @@ class Faults:
         lost_command: share of commands that never reach the backend; the caller is told that it is unavailable.
         lost_reply: share whose effect is done and whose answer is lost; likewise.
         late_command: share whose caller is told that, and whose effect is done up to 4 s later.
-        late_claims: whether claims may be among these.
         slow: share that take up to 4 s longer, before or after the effect.
         twice: share that reach the backend twice, up to 2 s apart.
         crash_at_call: share at which the machine dies, before or after the effect.
@@ -45,13 +45,14 @@ class Faults:
         stops: nodes stopped gracefully, per minute.
         cancels: nodes whose scope is cancelled, per minute.
         clock_steps: clocks of nodes that jump, per minute.
+        first_crash: the first node dies at this step of its tasks, counted from its start; 0: not for that.
+        first_pause: likewise, it stands still.
         skew: how far a node's clock is off at most, in either direction.
     """
 
     lost_command: float = 0.01
     lost_reply: float = 0.01
     late_command: float = 0.005
-    late_claims: bool = False
     slow: float = 0.03
     twice: float = 0.03
     crash_at_call: float = 0.001
@@ -66,12 +67,36 @@ class Faults:
     stops: float = 0.7
     cancels: float = 0.7
     clock_steps: float = 0.5
+    first_crash: int = 0
+    first_pause: int = 0
     skew: timedelta = field(default=timedelta(hours=1), converter=_length)
 
     @classmethod
     def none(cls) -> Faults:
         """A good day."""
         return cls(skew=timedelta()).without(*_RATES)
+
+    @classmethod
+    def from_text(cls, text: str) -> Faults:
+        """What :meth:`as_text` says.
+
+        Raises:
+            ValueError: it is not like that.
+        """
+        wanted = dict(part.split("=") for part in text.split(",") if part)
+        unknown = set(wanted) - set(asdict(cls()))
+
+        if unknown:
+            raise ValueError(f"there are no faults called {', '.join(sorted(unknown))}")
+
+        numbers = {name: float(value) for name, value in wanted.items()}
+        given: dict[str, Any] = {name: int(value) if name in _STEPS else value for name, value in numbers.items()}
+        return cls.none().with_(**given)
+
+    def as_text(self) -> str:
+        """As one word: what goes wrong, and how often."""
+        values: dict[str, Any] = asdict(self) | {"skew": self.skew.total_seconds()}
+        return ",".join(f"{name}={value!r}" for name, value in values.items() if value) or "skew=0"
 
     @classmethod
     def drawn(cls, chance: Random) -> Faults:

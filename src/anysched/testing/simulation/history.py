@@ -98,7 +98,7 @@ class History:
     """Faults by kind."""
     is_closed: bool = False
 
-    def add(self, kind: type[Record], machine: str, **facts: Any) -> None:
+    def add(self, kind: type[Record], machine: str, /, **facts: Any) -> None:
         """Append a record, now."""
         if not self.is_closed:
             self.records.append(kind(at=self.clock(), machine=machine, **facts))

@@ -9,7 +9,7 @@ What always holds:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -186,7 +186,7 @@ class Link:
         await self._dawdle(trouble.slow_before)
 
         if trouble.kind in ("lost_command", "late_command"):
-            if trouble.kind == "late_command" and self._may_be_late(arguments):
+            if trouble.kind == "late_command":
                 self.wire.put_off(trouble.seconds, partial(self.wire.effect, self.machine, name, arguments))
 
             await self._fail("no answer in time")
@@ -206,11 +206,6 @@ class Link:
         await self._reach()
         self.wire.history.add(Answered, self.machine, name=name, arguments=arguments, answer=answer, sent_at=sent_at)
         return answer
-
-    def _may_be_late(self, arguments: Mapping[str, Any]) -> bool:
-        # A claim is known again only among the last eight of its node: one that arrives after eight newer ones takes
-        # runs that nobody will execute.
-        return self.faults.late_claims or arguments.get("claim") is None
 
     async def _reach(self) -> None:
         if self.is_cut:

@@ -47,6 +47,11 @@ class Report:
         executions: calls of jobs' functions.
         commands: that took effect at the backend.
         fires: entries' fires that were decided.
+        lost: accepted runs that have not come to an end.
+        doubled: runs whose function returned more than once, since nobody could be told of the first time.
+        unaccounted: runs that were executed again after their function had returned though no lease was lost.
+        longest_recovery: seconds from the last renewal of a node that lost its lease to the next claim of what it held,
+            at the longest; whatever else was the matter meanwhile.
         virtual: how long it all took in virtual time.
         seconds: how long it all took really.
         replay: the command that does it again.
@@ -64,6 +69,10 @@ class Report:
     executions: int
     commands: int
     fires: int
+    lost: int
+    doubled: int
+    unaccounted: int
+    longest_recovery: float
     virtual: timedelta
     seconds: float
     replay: str

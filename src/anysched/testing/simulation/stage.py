@@ -83,10 +83,12 @@ class Stage:
         with gated():
             async with create_task_group() as outside, create_task_group() as self._machines:
                 outside.start_soon(self.wire.run)
+                self.history.note("at first", await self.backend.totals())
 
                 for _ in range(self.nodes):
                     self._add_node()
 
+                self._strike_first()
                 client = self._add_client()
                 await self._disturb(client)
                 await self._settle()
@@ -104,6 +106,14 @@ class Stage:
     def _add_node(self) -> None:
         machine = self._machine("node", self.faults.draw_skew(self._chance))
         self._machines.start_soon(machine.run, partial(machine.scheduler.run))
+
+    def _strike_first(self) -> None:
+        if self.faults.first_crash:
+            self.machines[0].crash(after=self.faults.first_crash)
+            self.history.count("crashes")
+        elif self.faults.first_pause:
+            self.machines[0].stand_still(after=self.faults.first_pause)
+            self.history.count("pauses")
 
     def _add_client(self) -> Machine:
         machine = self._machine("client", self.faults.draw_skew(self._chance))

@@ -1,42 +1,55 @@
 -- Store runs.
 --
 -- KEYS[1]  the prefix
--- ARGV[1]  runs: msgpack, an array of arrays as NEW_RUN names their places
+-- ARGV[1]  runs: msgpack, an array of groups. A group is a pair: an array as NEW_RUN names its places, of what its runs
+--          share, and an array of what they do not: id, payload, id, payload, ...
 --
 -- Returns  for each that was not made, its number (from 0) and the id that stands for it: msgpack, an array of pairs
 --
 -- include: storing
 
-local runs = cmsgpack.unpack(ARGV[1])
-local found = {}
+local groups = cmsgpack.unpack(ARGV[1])
+local names = {}
+
+for _, group in ipairs(groups) do
+  local list = group[2]
+
+  for i = 1, #list, 2 do
+    names[#names + 1] = keys.run(list[i])
+  end
+end
+
 local stored = 0
 
-for first = 1, #runs, 4000 do
-  local names = {}
-
-  for i = first, math.min(first + 3999, #runs) do
-    names[#names + 1] = keys.run(runs[i][NEW_RUN.id])
-  end
-
-  stored = stored + redis.call('EXISTS', unpack(names))
+for first = 1, #names, 4000 do
+  stored = stored + redis.call('EXISTS', unpack(names, first, math.min(first + 3999, #names)))
 end
 
 -- An id twice in one batch is not stored before, so it is looked for as well.
 local made = {}
+local found = {}
+local number = 0
 
-for i, new in ipairs(runs) do
-  local id, key = new[NEW_RUN.id], new[NEW_RUN.key]
+for _, group in ipairs(groups) do
+  local new, list = group[1], group[2]
+  local key = new[NEW_RUN.key]
+  local plan = storing.plan(new, new[NEW_RUN.entry_id], false)
 
-  if made[id] or (stored > 0 and redis.call('EXISTS', keys.run(id)) == 1) then
-    found[#found + 1] = {i - 1, id}
-  else
-    local standing = key ~= '' and storing.holder_of(key)
+  for i = 1, #list, 2 do
+    local id = list[i]
+    number = number + 1
 
-    if standing then
-      found[#found + 1] = {i - 1, standing}
+    if made[id] or (stored > 0 and redis.call('EXISTS', names[number]) == 1) then
+      found[#found + 1] = {number - 1, id}
     else
-      storing.store(new, new[NEW_RUN.entry_id], false)
-      made[id] = true
+      local standing = key ~= '' and storing.holder_of(key)
+
+      if standing then
+        found[#found + 1] = {number - 1, standing}
+      else
+        storing.store_as(plan, id, names[number], list[i + 1])
+        made[id] = true
+      end
     end
   end
 end

@@ -58,6 +58,12 @@ local function newest_running(position, count)
   end
 
   table.sort(items, function(a, b) return a[2] > b[2] end)
+
+  -- Below the newest so many of all, those of one node that was asked for no more of its own would be passed over.
+  for i = count + 1, #items do
+    items[i] = nil
+  end
+
   return items
 end
 

@@ -28,4 +28,13 @@ nodes.tidy(node)
 upkeep.all()
 places.conclude()
 
-return cmsgpack.pack({lost = false, now_ms = clock.NOW, cancels = redis.call('ZRANGE', keys.cancel(node), 0, -1)})
+local named = redis.call('ZRANGE', keys.held(node), 0, NAMED_AT_RENEWAL - 1, 'WITHSCORES')
+local held = {}
+
+for i = 1, #named, 2 do
+  held[#held + 1] = {named[i], named[i + 1]}
+end
+
+return cmsgpack.pack({
+  lost = false, now_ms = clock.NOW, cancels = redis.call('ZRANGE', keys.cancel(node), 0, -1), held = held,
+})

@@ -13,7 +13,9 @@
 local MOST_RETIRED = 100
 local RETIRED = 'no longer declared'
 
-local ENTRY_STATE = {'status', 'revision', 'next_ms', 'run_count', 'missed_count', 'overlap_skipped', 'last_runs'}
+local ENTRY_STATE = {
+  'status', 'revision', 'next_ms', 'run_count', 'missed_count', 'overlap_skipped', 'last_runs', 'version',
+}
 local ENTRY_NUMBERS = {'next_ms', 'run_count', 'missed_count', 'overlap_skipped'}
 
 -- --- firing ---------------------------------------------------------------------------------------------------
@@ -76,7 +78,8 @@ end
 local function fire_entry(fire)
   local id = fire[FIRE.entry_id]
   local entry, reason = records.pick(keys.entry(id), ENTRY_STATE)
-  local wrong = entry and records.to_numbers(entry, ENTRY_NUMBERS)
+  reason = reason or cursors.is_strange(entry)
+  local wrong = not reason and records.to_numbers(entry, ENTRY_NUMBERS)
 
   if reason or wrong then
     set_aside_entry(id, reason or wrong .. ' is not a whole number')
@@ -161,9 +164,10 @@ local due, retired = {}, {}
 
 -- Puts a due entry on its list; false if it was taken off the list of the active instead.
 local function look_at(id, cursor_ms)
-  local entry, reason = records.pick(keys.entry(id), {'spec', 'revision', 'status', 'run_count', 'declared'})
+  local entry, reason = records.pick(keys.entry(id), {'spec', 'revision', 'status', 'run_count', 'declared', 'version'})
+  reason = reason or (entry and cursors.is_strange(entry))
 
-  if not entry or not entry.spec or not entry.revision then
+  if reason or not entry or not entry.spec or not entry.revision then
     set_aside_entry(id, reason or (entry and next(entry) and 'it has no spec' or 'it is gone'))
     return false
   end

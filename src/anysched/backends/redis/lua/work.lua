@@ -60,18 +60,32 @@ local function apply(id, run, kind, outcome)
   end
 end
 
+local ttl_texts = {}
+
+-- How long a final record is kept, as a text: it is the same for most.
+local function ttl_text(ttl_ms)
+  local text = ttl_texts[ttl_ms]
+
+  if not text then
+    text = clock.digits(math.max(ttl_ms, moves.SHORTEST_TTL_MS))
+    ttl_texts[ttl_ms] = text
+  end
+
+  return text
+end
+
 -- The common case: a success that nothing else hangs on.
 local function succeed(id, key, held_by, job, outcome)
   local result = outcome[OUTCOME.result]
   places.take_from_node(id, held_by, job)
 
   if result ~= '' then
-    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW, 'node', '', 'result', result)
+    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW_TEXT, 'node', '', 'result', result)
   else
-    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW, 'node', '')
+    redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW_TEXT, 'node', '')
   end
 
-  redis.call('PEXPIRE', key, math.max(outcome[OUTCOME.ttl_ms], moves.SHORTEST_TTL_MS))
+  redis.call('PEXPIRE', key, ttl_text(outcome[OUTCOME.ttl_ms]))
   places.append(places.ended, 'succeeded', id)
 end
 
@@ -224,12 +238,15 @@ local function bring_back(queues, limits)
   end
 end
 
-local function start(id, run)
+local function start(id, key, run)
   local token = tokens.next()
-  local key = keys.run(id)
+  local token_text = clock.digits(token)
   local attempt = run.attempt + 1
 
-  redis.call('HSET', key, 'status', 'running', 'attempt', attempt, 'token', token, 'node', node, 'started_ms', clock.NOW)
+  redis.call(
+    'HSET', key, 'status', 'running', 'attempt', tostring(attempt), 'token', token_text, 'node', node,
+    'started_ms', clock.NOW_TEXT
+  )
 
   if run.progress then
     redis.call('HDEL', key, 'progress', 'progress_message')
@@ -239,8 +256,8 @@ local function start(id, run)
     redis.call('ZREM', keys.EXPIRING, id)
   end
 
-  held[#held + 1] = token
-  held[#held + 1] = id
+  local count = #held
+  held[count + 1], held[count + 2] = token_text, id
   places.append(slots, run.job, id)
 
   if places.freed[run.job] then
@@ -258,7 +275,8 @@ end
 
 -- Claims a run that was just popped from its queue, or finds out why not.
 local function consider(id, place, queue, limits)
-  local run, reason = records.read_run(id)
+  local key = keys.run(id)
+  local run, reason = records.read_run(id, key)
 
   if not run then
     records.quarantine('run', id, reason or 'it is gone')
@@ -282,7 +300,7 @@ local function consider(id, place, queue, limits)
   elseif limits[run.job] and count_running(run.job) >= limits[run.job] then
     places.put_aside(id, run, 'limit', place)
   else
-    start(id, run)
+    start(id, key, run)
   end
 end
 
@@ -354,7 +372,7 @@ local function claim_new(claim)
   return #claimed >= count or looks <= 0
 end
 
--- Claims again what an earlier command with the same nonce has claimed; whether that was filled.
+-- Claims again what an earlier command with the same number has claimed; whether that was filled.
 local function claim_again(slot)
   local well, memo = pcall(cmsgpack.unpack, redis.call('HGET', keys.node(node), 'claim' .. slot) or '')
   local filled, given, ids = unpack(well and type(memo) == 'table' and memo or {})
@@ -376,18 +394,32 @@ local function claim_again(slot)
   return filled
 end
 
-local function remember_claim(nonce, turn, filled, hungry)
+local function remember_claim(slot, number, filled)
   local given, ids = {}, {}
 
   for i, run in ipairs(claimed) do
     given[i], ids[i] = run.token, run.id
   end
 
-  local slot = turn % CLAIMS_REMEMBERED
   redis.call(
-    'HSET', keys.node(node), 'turn', turn + 1, 'nonce' .. slot, nonce,
-    'claim' .. slot, cmsgpack.pack({filled, given, ids})
+    'HSET', keys.node(node), 'number' .. slot, number, 'claim' .. slot, cmsgpack.pack({filled, given, ids})
   )
+end
+
+-- Claims anew only with a number greater than the last in its slot, which never falls: whatever was claimed once is
+-- known again or too late. Whether it was filled; nil if it is too late.
+local function claim_once(claim, slot, last)
+  local number = claim[CLAIM.number]
+
+  if number == last then
+    return claim_again(slot)
+  elseif number < last then
+    return nil
+  end
+
+  local filled = claim_new(claim)
+  remember_claim(slot, number, filled)
+  return filled
 end
 
 local function be_hungry(queues)
@@ -404,12 +436,6 @@ end
 
 -- --- all of it ------------------------------------------------------------------------------------------------
 
-local NODE_STATE = {'lost', 'ttl_ms', 'turn', 'hungry'}
-
-for slot = 0, CLAIMS_REMEMBERED - 1 do
-  NODE_STATE[5 + slot] = 'nonce' .. slot
-end
-
 local settled = {}
 
 for i, outcome in ipairs(cmsgpack.unpack(ARGV[2])) do
@@ -420,36 +446,29 @@ places.place_all()
 nodes.tidy(node)
 places.place_all()
 
-local known = records.pick(keys.node(node), NODE_STATE)
+local claim, slot, numbered
+
+if ARGV[3] ~= '' then
+  claim = cmsgpack.unpack(ARGV[3])
+  slot = claim[CLAIM.number] % CLAIMS_REMEMBERED
+  numbered = 'number' .. slot
+end
+
+local known = records.pick(keys.node(node), {'lost', 'ttl_ms', 'hungry', numbered})
 local is_known = known ~= nil and known.ttl_ms ~= nil and known.lost == nil
 local filled, next_due_ms = false, 0
 
-if ARGV[3] ~= '' and is_known then
-  local claim = cmsgpack.unpack(ARGV[3])
-  local repeated
-
-  for slot = 0, CLAIMS_REMEMBERED - 1 do
-    if known['nonce' .. slot] == claim[CLAIM.nonce] then
-      repeated = slot
-    end
-  end
-
-  if repeated then
-    filled = claim_again(repeated)
-  else
-    filled = claim_new(claim)
-    remember_claim(claim[CLAIM.nonce], tonumber(known.turn) or 0, filled)
-  end
-
+if claim and is_known then
+  filled = claim_once(claim, slot, records.whole(known[numbered]) or -1)
   places.place_all()
 
-  if known.hungry then
+  if filled ~= nil and known.hungry then
     hints.satisfy(node)
   end
 
   if filled then
     nodes.pass_on_watch(node)
-  else
+  elseif filled == false then
     be_hungry(claim[CLAIM.queues])
     next_due_ms = nodes.next_look(node)
   end
@@ -457,6 +476,6 @@ end
 
 places.conclude()
 return cmsgpack.pack({
-  now_ms = clock.NOW, settled = settled, runs = claimed, known = is_known, more = filled, next_due_ms = next_due_ms,
-  corrupt = records.corrupt, lost = nodes.lost, expired = nodes.expired,
+  now_ms = clock.NOW, settled = settled, runs = claimed, known = is_known, more = filled ~= false,
+  next_due_ms = next_due_ms, corrupt = records.corrupt, lost = nodes.lost, expired = nodes.expired,
 })

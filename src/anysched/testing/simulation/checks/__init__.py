@@ -7,6 +7,7 @@ Each check reads the history and says, in words, what should not have happened:
 * :mod:`.holders`: of one run, of what is limited, of what must not overlap, and of one lock, no more than allowed is
   held at the same true time by those who may trust their lease; who may not stops.
 * :mod:`.entries`: each fire time is a run, or missed, or skipped, and only one of these, once.
+* :mod:`.repeats`: what was done is done again only if a lease was lost.
 * :mod:`.machines`: nothing breaks down, and who is stopped stops in time.
 """
 
@@ -16,9 +17,10 @@ from ..stage import Stage
 from .entries import check_entries
 from .holders import check_holders
 from .machines import check_machines
+from .repeats import Repeats, check_repeats, read_repeats
 from .runs import check_runs
 
-__all__ = ["violations"]
+__all__ = ["Repeats", "read_repeats", "violations"]
 
 
 def violations(stage: Stage) -> list[str]:
@@ -31,5 +33,6 @@ def violations(stage: Stage) -> list[str]:
         *check_runs(history, retries),
         *check_holders(history, {name: limit for name, limit in limits.items() if limit is not None}),
         *check_entries(history),
+        *check_repeats(history),
     ]
     return list(dict.fromkeys(found))

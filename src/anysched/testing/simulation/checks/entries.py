@@ -156,7 +156,7 @@ class _Book:
         elif account.cursor_ms is None and fire.cursor_ms < account.earliest_ms:
             self.complain(f"{about}, before its last run had ended", at)
 
-        if fire.cursor_ms * 1000 > at:
+        if max([fire.cursor_ms, *(run.scheduled_for_ms for run in fire.runs)]) * 1000 > at:
             self.complain(f"{about}, too early", at)
 
         self._count(account, fire, answer, at)
@@ -171,7 +171,7 @@ class _Book:
 
     def _count(self, account: _Account, fire: Fire, answer: FireAnswer, at: int) -> None:
         # Also by an entry of that id that was removed since.
-        new = [run for run in fire.runs if (fire.entry_id, run.scheduled_for_ms) not in self.made]
+        new = [run for run in fire.runs if self.made.get((fire.entry_id, run.scheduled_for_ms)) != run.id]
         known = len(fire.runs) - len(new)
 
         if answer.made + answer.skipped + known != len(fire.runs):

@@ -64,6 +64,8 @@ def check_runs(history: History, retries: Mapping[str, RetryPolicy]) -> Iterator
             lives.calm[record.machine] = record.detail["calm"]
         elif isinstance(record, Happened) and record.what == "ended":
             lives.end(record)
+        elif isinstance(record, Happened) and record.what in ("at first", "quiet"):
+            lives.count(record)
 
     yield from lives.found
 
@@ -81,6 +83,7 @@ class _Lives:
     calm: dict[str, bool] = field(factory=dict[str, bool], init=False)
     found: list[str] = field(factory=list[str], init=False)
     newest_token: int = field(default=0, init=False)
+    succeeded_before: int = field(default=0, init=False)
     owners: dict[str, int] = field(factory=dict[str, int], init=False)
     """Tokens of locks."""
 
@@ -270,6 +273,16 @@ class _Lives:
         for node_id in ids:
             if self.leases.stands(node_id, note.at):
                 self.complain(f"{note.machine} has stopped in good order and did not leave", note.at)
+
+    def count(self, note: Happened) -> None:
+        """Each success is counted once, however often it was told."""
+        total = note.detail.succeeded - self.succeeded_before
+        known = sum(life.final == "succeeded" for life in self.runs.values())
+
+        if note.what == "at first":
+            self.succeeded_before = total
+        elif total != known:
+            self.complain(f"{known} runs have succeeded, and the totals count {total}", note.at)
 
     def check_final(self, run_id: str, record: Any) -> Iterator[str]:
         """Hold the record that is there at the end against the run's life."""

@@ -13,5 +13,7 @@ function clock.in_order()
 end
 
 -- Lua writes numbers over 14 digits in the short form unless told otherwise. (As an argument of redis.call a number
--- is exact up to 17 digits.)
+-- is exact up to 17 digits, but that costs twice as much as a text.)
 function clock.digits(number) return string.format('%.0f', number) end
+
+clock.NOW_TEXT = clock.digits(clock.NOW)

@@ -4,6 +4,13 @@
 
 local cursors = {}
 
+-- Why an entry that was read cannot be understood, if it is of another version.
+function cursors.is_strange(entry)
+  if entry.version and entry.version ~= records.VERSION then
+    return 'version ' .. entry.version .. ' is not known here'
+  end
+end
+
 function cursors.cursor_is_earliest(next_ms)
   local first = redis.call('ZRANGE', keys.ENTRIES, 0, 0, 'WITHSCORES')
   return not first[2] or next_ms < tonumber(first[2])

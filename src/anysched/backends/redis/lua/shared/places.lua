@@ -9,7 +9,7 @@ local places = {
   LISTED = 1000,
   LISTED_SLACK = 500,
 
-  becoming = {},    -- runs that become ready, in order: {id, queue, priority, whether to the front}
+  becoming = {},    -- runs that become ready, in order: id, queue, priority, whether to the front, id, ...
   later = {},       -- due_ms, id, due_ms, id, ...
   earliest = nil,   -- the first of these and its queue: {due_ms, queue}
   unheld = {},      -- node -> ids
@@ -32,8 +32,11 @@ function places.append(lists, name, item)
 end
 
 function places.make_ready(id, run, front)
-  places.becoming[#places.becoming + 1] = {id, run.queue, run.priority, front}
-  places.made_ready[run.queue] = (places.made_ready[run.queue] or 0) + 1
+  local becoming, queue = places.becoming, run.queue
+  local count = #becoming
+  becoming[count + 1], becoming[count + 2], becoming[count + 3] = id, queue, run.priority
+  becoming[count + 4] = front or false
+  places.made_ready[queue] = (places.made_ready[queue] or 0) + 1
 end
 
 function places.make_due(id, run, due_ms)
@@ -66,10 +69,11 @@ function places.take(count)
 end
 
 function places.place_becoming()
+  local becoming = places.becoming
   local fresh = 0
 
-  for _, item in ipairs(places.becoming) do
-    if not item[4] then
+  for i = 4, #becoming, 4 do
+    if not becoming[i] then
       fresh = fresh + 1
     end
   end
@@ -77,16 +81,23 @@ function places.place_becoming()
   local sequence = fresh > 0 and places.take(fresh)
   local queues = {}
 
-  for _, item in ipairs(places.becoming) do
-    local place = -item[3] * places.RANK
+  for i = 1, #becoming, 4 do
+    local queue, place = becoming[i + 1], -becoming[i + 2] * places.RANK
 
-    if not item[4] then
+    if not becoming[i + 3] then
       sequence = sequence + 1
       place = place + sequence
     end
 
-    places.append(queues, item[2], place)
-    places.append(queues, item[2], item[1])
+    local list = queues[queue]
+
+    if not list then
+      list = {}
+      queues[queue] = list
+    end
+
+    local count = #list
+    list[count + 1], list[count + 2] = place, becoming[i]
   end
 
   for queue, list in pairs(queues) do

@@ -179,15 +179,55 @@ function records.check_run(run, reason)
   return run
 end
 
--- A run with its texts; nil and a reason if corrupt; nil alone if there is none.
-function records.read_run(id)
-  local run, reason = records.read(keys.run(id))
+local IS_RUN_NUMBER = {}
 
-  if not run and not reason then
+for _, name in ipairs(RUN_NUMBERS) do
+  IS_RUN_NUMBER[name] = true
+end
+
+-- A run with its texts; nil and a reason if corrupt; nil alone if there is none. key: where it is, if that is known.
+function records.read_run(id, key)
+  local flat = redis.pcall('HGETALL', key or keys.run(id))
+
+  if flat.err then
+    return nil, 'not a hash'
+  end
+
+  if #flat == 0 then
     return nil
   end
 
-  return records.check_run(run, reason)
+  -- As large as it will be at a claim: Lua makes a table anew each time that it grows.
+  local run = {
+    id = id, status = 'ready', queue = 'default', priority = 0, attempt = 0, token = nil, job = nil, payload = nil,
+    options = nil, enqueued_ms = nil,
+  }
+
+  for i = 1, #flat, 2 do
+    local name, value = flat[i], flat[i + 1]
+
+    if IS_RUN_NUMBER[name] then
+      value = records.whole(value)
+
+      if not value then
+        return nil, name .. ' is not a whole number'
+      end
+    end
+
+    run[name] = value
+  end
+
+  local strange = records.is_strange(run)
+
+  if strange then
+    return nil, strange
+  end
+
+  if not run.job then
+    return nil, 'it has no job'
+  end
+
+  return run
 end
 
 -- What is needed to move a run, without its texts. nil and a reason if corrupt; nil alone if there is none.

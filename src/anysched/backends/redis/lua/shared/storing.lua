@@ -13,9 +13,9 @@ function storing.earlier(a, b)
   return math.max(a, b)
 end
 
--- The fields to be stored: only what is not the default, so that a waiting run takes little memory.
+-- The fields to be stored, but for the payload: only what is not the default, so that a waiting run takes little memory.
 function storing.fields_of(new, entry_id, due_ms, status)
-  local fields = {'job', new[NEW_RUN.job], 'enqueued_ms', clock.NOW}
+  local fields = {'job', new[NEW_RUN.job], 'enqueued_ms', clock.NOW_TEXT}
   local count = 4
 
   local function put(name, value)
@@ -24,14 +24,13 @@ function storing.fields_of(new, entry_id, due_ms, status)
     count = count + 2
   end
 
-  local payload, queue, priority = new[NEW_RUN.payload], new[NEW_RUN.queue], new[NEW_RUN.priority]
+  local queue, priority = new[NEW_RUN.queue], new[NEW_RUN.priority]
   local key, options = new[NEW_RUN.key], new[NEW_RUN.options]
   local scheduled_for_ms, ttl_ms = new[NEW_RUN.scheduled_for_ms], new[NEW_RUN.ttl_ms]
   local deadline_after_ms = new[NEW_RUN.deadline_after_ms]
   local deadline_ms = storing.earlier(new[NEW_RUN.deadline_ms], deadline_after_ms > 0 and clock.NOW + deadline_after_ms or 0)
 
   if status ~= 'ready' then put('status', status) end
-  if payload ~= '' then put('payload', payload) end
   if options ~= '' then put('options', options) end
   if queue ~= 'default' then put('queue', queue) end
   if priority ~= 0 then put('priority', priority) end
@@ -44,10 +43,10 @@ function storing.fields_of(new, entry_id, due_ms, status)
   return fields
 end
 
--- Stores a run whose id and key are free. waiting: whether it waits for others of its entry.
-function storing.store(new, entry_id, waiting)
-  local id, queue, key = new[NEW_RUN.id], new[NEW_RUN.queue], new[NEW_RUN.key]
-  local at_ms, delay_ms = new[NEW_RUN.at_ms], new[NEW_RUN.delay_ms]
+-- What runs that differ in nothing but id and payload have in common. waiting: whether they wait for others of their
+-- entry.
+function storing.plan(new, entry_id, waiting)
+  local queue, at_ms, delay_ms = new[NEW_RUN.queue], new[NEW_RUN.at_ms], new[NEW_RUN.delay_ms]
   local due_ms = (at_ms > 0 and at_ms) or (delay_ms > 0 and clock.NOW + delay_ms) or 0
   local status = (waiting and 'waiting') or (due_ms > clock.NOW and 'scheduled') or 'ready'
   local fields = storing.fields_of(new, entry_id, due_ms, status)
@@ -60,27 +59,49 @@ function storing.store(new, entry_id, waiting)
   if expires_at_ms > 0 then
     fields[#fields + 1] = 'expires_at_ms'
     fields[#fields + 1] = expires_at_ms
-    redis.call('ZADD', keys.EXPIRING, expires_at_ms, id)
   end
 
-  redis.call('HSET', keys.run(id), unpack(fields))
+  return {
+    fields = fields, count = #fields, key = new[NEW_RUN.key], status = status, due_ms = due_ms,
+    expires_at_ms = expires_at_ms, run = {queue = queue, priority = new[NEW_RUN.priority]},
+  }
+end
 
-  if key ~= '' then
-    redis.call('SET', keys.key(key), id)
+-- Stores a run whose id and key are free. at: its key.
+function storing.store_as(plan, id, at, payload)
+  local fields, last = plan.fields, plan.count
+  local run = plan.run
+
+  if payload ~= '' then
+    fields[last + 1], fields[last + 2] = 'payload', payload
+    last = last + 2
   end
 
-  if not storing.known_queues[queue] then
-    storing.known_queues[queue] = true
-    redis.call('SADD', keys.QUEUES, queue)
+  redis.call('HSET', at, unpack(fields, 1, last))
+
+  if plan.expires_at_ms > 0 then
+    redis.call('ZADD', keys.EXPIRING, plan.expires_at_ms, id)
   end
 
-  local run = {queue = queue, priority = new[NEW_RUN.priority]}
+  if plan.key ~= '' then
+    redis.call('SET', keys.key(plan.key), id)
+  end
 
-  if status == 'scheduled' then
-    places.make_due(id, run, due_ms)
-  elseif status == 'ready' then
+  if not storing.known_queues[run.queue] then
+    storing.known_queues[run.queue] = true
+    redis.call('SADD', keys.QUEUES, run.queue)
+  end
+
+  if plan.status == 'scheduled' then
+    places.make_due(id, run, plan.due_ms)
+  elseif plan.status == 'ready' then
     places.make_ready(id, run)
   end
+end
+
+function storing.store(new, entry_id, waiting)
+  local id = new[NEW_RUN.id]
+  storing.store_as(storing.plan(new, entry_id, waiting), id, keys.run(id), new[NEW_RUN.payload])
 end
 
 -- The live run that goes by a key. A key that leads to no live run (its record was lost or is corrupt) is free.

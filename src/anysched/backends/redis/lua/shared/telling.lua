@@ -9,6 +9,7 @@ local telling = {
 -- object {id, corrupt}; nil if there is none.
 function telling.show(id)
   local entry, reason = records.read(keys.entry(id))
+  reason = reason or (entry and cursors.is_strange(entry))
 
   if reason then
     return cmsgpack.pack({id = id, corrupt = reason})
