@@ -19,8 +19,9 @@ import pytest
 from attrs import define, field
 
 from anysched import BackendUnavailable, ErrorContext, Event, Executor, Scheduler, SchedulerConfig, current_run
+from anysched.backends.redis import RedisBackend
 from anysched.backends.redis.scripts import all_scripts
-from anysched.events import LeaseWasLost
+from anysched.events import BackendLost, LeaseWasLost
 from anysched.testing import FaultyProxy, RedisServer
 
 from .polling import until
@@ -88,6 +89,11 @@ class Ledger:
         self.errors.append((error, context))
 
     @property
+    def outages(self) -> int:
+        """How often a node, or the client, has said that the backend was lost."""
+        return len([event for event in self.events if isinstance(event, BackendLost)])
+
+    @property
     def leases_lost(self) -> int:
         return len([event for event in self.events if isinstance(event, LeaseWasLost)])
 
@@ -121,12 +127,15 @@ class Load:
     Args:
         urls: of each node; several addresses may lead to one server.
         client_url: of the client.
+        lease: of the nodes. Long beside any fault that it is to outlast, or a busy machine ends it.
+        time_limit: seconds that a command, or connecting, may take; default: as the lease has it.
         every: seconds between fires.
     """
 
     urls: Sequence[str]
     client_url: str
-    lease: str = "3s"
+    lease: str = "24s"
+    time_limit: float | None = None
     every: float = 0.25
     work: float = 0.01
     ledger: Ledger = field(factory=Ledger)
@@ -164,7 +173,7 @@ class Load:
     def _scheduler(self, url: str, *, client: bool = False) -> Scheduler:
         ledger = self.ledger
         scheduler = Scheduler(
-            url,
+            RedisBackend.from_url(url, time_limit=self.time_limit) if self.time_limit else url,
             executor=Executor(max_concurrent=16),
             config=SchedulerConfig(lease=self.lease, shutdown_timeout="5s", on_error=ledger.on_error),
             observers=[ledger],

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio import current_time
 
-from anysched import BackendUnavailable, Executor, RunStatus, Scheduler, SchedulerConfig
+from anysched import BackendUnavailable, Executor, InvalidState, RunStatus, Scheduler, SchedulerConfig
 from anysched.testing import RedisServer, Round, cancel_at_every_await
 
 from .polling import until
@@ -226,7 +226,30 @@ async def management(url: str) -> None:
         await scheduler.totals()
 
 
-OPERATIONS = [a_life, a_held_lock, a_lock_in_vain, management]
+async def looking_around(url: str) -> None:
+    """What is left of the public coroutines: those that mostly read."""
+    async with opened(url) as scheduler:
+        work = scheduler.jobs["work"]
+        await work.options(run_id="it", key="key", delay="1h").enqueue()
+        await scheduler.add("@every 1h", work.bind(), id="it", replace=True)
+        await scheduler.find(key="key")
+        run = await scheduler.get_run("it")
+        await run.info()
+        await run.status()
+        await scheduler.runs()
+        await scheduler.entries()
+        await scheduler.get_entry("it")
+        await scheduler.trigger("it")
+        await scheduler.pause_queue("default")
+        await scheduler.resume_queue("default")
+        await scheduler.queues()
+        await scheduler.nodes()
+
+        with pytest.raises(InvalidState):
+            await run.retry()
+
+
+OPERATIONS = [a_life, a_held_lock, a_lock_in_vain, management, looking_around]
 
 
 @pytest.fixture(params=[False, True], ids=["scope", "native"])

@@ -1,4 +1,9 @@
-"""Redis is gone, and something has to end: in bounded time, with the right exception, losing nothing settled."""
+"""Redis is gone, and something has to end: in bounded time, with the right exception, losing nothing settled.
+
+Leases in here are short where a test waits for one to end, and else so long that a busy machine does not end them. A
+command's time limit, connecting included, is not a quarter of the lease as by default, but three seconds: a process
+has been seen to stand in the queue for a processor for one.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,15 @@ import anyio
 import pytest
 from anyio import current_time
 
-from anysched import BackendUnavailable, LockLost, RunStatus, Scheduler, SchedulerConfig, current_run
+from anysched import BackendUnavailable, Event, LockLost, RunStatus, Scheduler, SchedulerConfig, current_run
+from anysched.backends.redis import RedisBackend
+from anysched.events import BackendLost
 from anysched.testing import FaultyProxy, RedisServer
 
 from .polling import until
+from .timing import Watch
 
-pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 BOUND = 10.0
 """Seconds in which whatever is cancelled while Redis is away has to be over."""
@@ -48,10 +56,14 @@ def how(request: pytest.FixtureRequest) -> str:
 class Site:
     """A scheduler with a short run, which has ended when Redis goes away, and a long one, which runs."""
 
-    def __init__(self, url: str) -> None:
-        self.scheduler = Scheduler(url, config=SchedulerConfig(lease="2s", shutdown_timeout="1s"))
+    def __init__(self, url: str, *, lease: str = "6s", time_limit: float = 3.0) -> None:
+        config = SchedulerConfig(lease=lease, shutdown_timeout="1s")
+        backend = RedisBackend.from_url(url, time_limit=time_limit)
+        self.scheduler = Scheduler(backend, config=config, observers=[self])
         self.begun: list[tuple[str, int, int]] = []
         self.ended: list[str] = []
+        self.outages = 0
+        self.let_go = anyio.Event()
 
         @self.scheduler.job(name="work")
         async def work(name: str, seconds: float) -> str:
@@ -64,7 +76,19 @@ class Site:
             finally:
                 self.ended.append(name)
 
+        @self.scheduler.job(name="held")
+        async def held(name: str) -> str:
+            run = current_run()
+            self.begun.append((name, run.attempt, run.fencing_token))
+            await self.let_go.wait()
+            self.ended.append(name)
+            return name
+
         self.work = work
+        self.held = held
+
+    def on_event(self, event: Event) -> None:
+        self.outages += isinstance(event, BackendLost)
 
     async def until_begun(self, count: int) -> None:
         with anyio.fail_after(10):
@@ -143,16 +167,15 @@ async def test_an_end_while_redis_is_away_is_bounded_and_the_run_is_done_by_anot
                 await short[0].result()
 
             server.kill() if how == "killed" else server.pause()
-            nonlocal began
-            began = current_time()
+            nonlocal watch
+            watch = Watch()
 
-        began = 0.0
+        watch = Watch()
 
         with anyio.fail_after(30):
             await ending(first, lose_redis)
 
-        took = current_time() - began
-        assert took < BOUND, f"{took:.1f} s"
+        watch.check(within=BOUND)
         assert {"short", "long"} == set(first.ended)
 
         if how == "killed":
@@ -185,16 +208,16 @@ async def test_a_result_that_came_while_redis_was_away_is_settled_when_it_is_bac
 
     Break: "outages" (an outage ends the node).
     """
-    site = Site(durable_server.url)
+    site = Site(durable_server.url, lease="10s")
 
     with anyio.fail_after(30):
         async with site.scheduler.running():
-            run = await site.work.enqueue("it", 0.5)
+            run = await site.held.enqueue("it")
             await site.until_begun(1)
 
             async with gone(durable_server, how):
-                await anyio.sleep(1)
-                assert ["it"] == site.ended
+                site.let_go.set()
+                await until(lambda: site.ended and site.outages)
 
             assert "it" == await run.result()
 
@@ -208,21 +231,19 @@ async def test_after_an_outage_longer_than_the_lease_the_attempt_is_cancelled_an
 
     Break: "trust" lets the first attempt go on beside the second.
     """
-    site, other = Site(durable_server.url), Site(durable_server.url)
+    lease = 3.0
+    site, other = (Site(durable_server.url, lease=f"{lease:g}s") for _ in range(2))
 
     with anyio.fail_after(40):
         async with site.scheduler.running(), other.scheduler.running():
-            await site.work.enqueue("it", 5)
-
+            await site.work.enqueue("it", 60)
             await until(lambda: site.begun or other.begun)
-
-            began = current_time()
+            began, watch = current_time(), Watch()
 
             async with gone(durable_server, how):
                 await until(lambda: site.ended or other.ended)
-
-                assert current_time() - began < 2, "cancelled before anybody else could have it"
-                await anyio.sleep(1)
+                watch.check(within=lease)  # before anybody else could have it
+                await anyio.sleep_until(began + lease)
 
             await until(lambda: len(site.begun) + len(other.begun) >= 2)
 
@@ -234,13 +255,13 @@ async def test_a_start_without_redis_fails_soon_and_clearly(server: RedisServer,
     """`run` raises `BackendUnavailable`, bare, within the time limit of a command."""
     site = Site(server.url)
     server.kill() if how == "killed" else server.pause()
-    began = current_time()
+    watch = Watch()
 
     with pytest.raises(BackendUnavailable, match="cannot be reached"):
         async with site.scheduler.running():
             raise AssertionError("not reached")
 
-    assert current_time() - began < 5
+    watch.check(within=5)
     server.resume() if how == "silent" else None
 
 
@@ -255,36 +276,78 @@ async def test_a_start_that_redis_does_not_answer_can_be_cancelled_and_stopped(
 
         for pause in (0.01, 0.12, 0.25, 0.4):
             scheduler = Scheduler(f"redis://127.0.0.1:{proxy.port}/0")
-            began = current_time()
+            watch = Watch()
 
             with anyio.move_on_after(pause):
                 async with scheduler.running():
                     await anyio.sleep_forever()
 
-            assert current_time() - began < pause + 3
+            watch.check(within=pause + 3)
 
         proxy.heal()
 
     assert {} == await statuses(server.url)
 
 
-async def test_a_stop_during_a_start_that_hangs_is_obeyed_when_redis_answers(server: RedisServer) -> None:
-    """`stop` is heard while `run` is still starting; nothing is taken."""
+async def run_and_stop(scheduler: Scheduler, is_there: Callable[[], bool], *, within: float) -> None:
+    """Start it, stop it when it has come so far, and see it end within so many seconds."""
+    async with anyio.create_task_group() as group:
+
+        async def start() -> None:
+            await group.start(scheduler.run)
+
+        group.start_soon(start)
+        await until(is_there)
+        scheduler.stop()
+        watch = Watch()
+
+    watch.check(within=within)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05])
+async def test_a_stop_during_a_start_that_waits_for_a_connection_is_obeyed_at_once(
+    server: RedisServer, delay: float
+) -> None:
+    """`stop` while Redis does not answer yet, or slowly: `run` ends without an error, ready or not; nothing is taken.
+
+    Break: `Stopping.set` cancels nothing, and `run` raises that nobody has answered within the time limit.
+    """
     site = Site(server.url)
 
     async with Scheduler(server.url) as client:
         await client.enqueue_bound([site.work.options(run_id="it").bind("it", 0)])
 
-    async with FaultyProxy(target_port=server.port, delay=0.1) as proxy:
-        slow = Site(f"redis://127.0.0.1:{proxy.port}/0")
-
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as group:
-                group.start_soon(slow.scheduler.run)
-                await anyio.sleep(0.15)
-                slow.scheduler.stop()
+    async with FaultyProxy(target_port=server.port, delay=delay, blackhole=not delay) as proxy:
+        started = Site(f"redis://127.0.0.1:{proxy.port}/0", time_limit=10)
+        await run_and_stop(started.scheduler, lambda: proxy.accepted > 0, within=3)  # and not a time limit
 
     assert {"it": RunStatus.READY} == await statuses(server.url)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("stage", ["joining", "declaring"])
+async def test_a_stop_during_a_start_that_redis_has_left_is_obeyed(server: RedisServer, stage: str) -> None:
+    """Redis falls silent when the connection stands: what the start still waits for is given up; nothing is taken.
+
+    Break: `Stopping.set` cancels nothing, and `run` never ends.
+    """
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        await anyio.lowlevel.checkpoint()
+        proxy.blackhole = proxy.blackhole or stage == "declaring"
+        yield
+
+    async with FaultyProxy(target_port=server.port) as proxy:
+        scheduler = Scheduler(f"redis://127.0.0.1:{proxy.port}/0", lifespan=lifespan)
+
+        with anyio.fail_after(30):
+            async with scheduler:
+                proxy.blackhole = stage == "joining"
+                is_there = lambda: proxy.blackhole and scheduler.statistics().running  # noqa: E731 - short
+                await run_and_stop(scheduler, is_there, within=BOUND)
+
+    assert {} == await statuses(server.url)
 
 
 @pytest.mark.nightly
@@ -301,11 +364,11 @@ async def test_a_cancel_during_a_stop_without_redis_is_bounded(server: RedisServ
                 site.scheduler.stop()
                 await anyio.sleep(0.2)
                 site.scheduler.stop()
-                began = current_time()
+                watch = Watch()
                 scope.cancel()
                 await anyio.sleep_forever()
 
-    assert current_time() - began < BOUND
+    watch.check(within=BOUND)
 
 
 async def test_an_enqueue_while_redis_is_away_fails_and_the_open_scheduler_recovers(
@@ -318,12 +381,12 @@ async def test_an_enqueue_while_redis_is_away_fails_and_the_open_scheduler_recov
     async with site.scheduler:
         async with gone(server, how):
             for _ in range(2):
-                began = current_time()
+                watch = Watch()
 
                 with pytest.raises(BackendUnavailable):
                     await site.work.options(run_id="it").enqueue("it", 0)
 
-                assert current_time() - began < 3
+                watch.check(within=5)
 
         run = await site.work.options(run_id="it").enqueue("it", 0)
         assert RunStatus.READY == await run.status()
@@ -334,28 +397,29 @@ async def test_a_lock_whose_store_is_gone_cancels_its_body_in_time(server: Redis
 
     Break: "lock loss" lets the body go on.
     """
-    scheduler = Scheduler(server.url, config=SchedulerConfig(lease="4s"))
-    began = cancelled_at = 0.0
+    scheduler = Scheduler(server.url, config=SchedulerConfig(lease="12s"))
+    ttl = 3.0
+    watch = farewell = Watch()
 
     async def hold() -> None:
-        nonlocal began, cancelled_at
+        nonlocal watch, farewell
 
-        async with scheduler.lock("it", ttl="2s") as lease:
+        async with scheduler.lock("it", ttl=ttl) as lease:
             assert lease.trusted
             server.kill() if how == "killed" else server.pause()
-            began = current_time()
+            watch = Watch()
 
             try:
                 await anyio.sleep(10)
             finally:
-                cancelled_at = current_time()
+                watch.check(within=ttl)
+                farewell = Watch()
                 assert not lease.trusted
 
     async with scheduler:
         with pytest.raises(LockLost):
             await hold()
 
-        assert cancelled_at - began < 2
-        assert current_time() - cancelled_at < 3
+        farewell.check(within=3)
 
     server.resume() if how == "silent" else None

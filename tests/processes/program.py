@@ -15,6 +15,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -30,8 +31,9 @@ breaks.apply()
 LOG = os.environ.get("EFFECTS", "/dev/null")
 _log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-# A node whose clock is wrong by so many seconds.
+# A node whose clock is wrong by so many seconds, and one whose clock steps by what a file says, once there is one.
 SKEW = int(os.environ.get("ANYSCHED_TEST_SKEW", "0"))
+STEP = Path(os.environ.get("ANYSCHED_TEST_STEP", os.devnull))
 VERSION = os.environ.get("ANYSCHED_TEST_VERSION", "")
 URL = os.environ["ANYSCHED_TEST_URL"]
 
@@ -229,6 +231,11 @@ async def count_under_lock(seconds: float) -> None:
                     effect("LockLost", os.getpid())
 
 
+def wrong_time() -> int:
+    step = int(STEP.read_text() or 0) if STEP.exists() else 0
+    return time.time_ns() // 1000 + (SKEW + step) * 1_000_000
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["work", "enqueue", "flood", "count"])
@@ -238,8 +245,8 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 
-    if SKEW:
-        clock_in_force.set(Clock(lambda: time.time_ns() // 1000 + SKEW * 1_000_000))
+    if SKEW or STEP != Path(os.devnull):
+        clock_in_force.set(Clock(wrong_time))
 
     to_do = {
         "work": work,

@@ -129,6 +129,28 @@ def test_a_node_whose_clock_is_an_hour_off_fires_at_the_right_time(processes: An
     assert 1 == len(processes.effects("note"))
 
 
+def test_a_node_whose_clock_steps_back_an_hour_fires_on(processes: Any, tmp_path: Path) -> None:
+    """In the middle of its work, alone, with nobody to make up for it: each fire on time and once, a run too.
+
+    Break: "own clock" (no fire for an hour).
+    """
+    step = tmp_path / "step"
+    environ = {"ANYSCHED_TEST_ENTRIES": "1", "ANYSCHED_TEST_LEASE": "2s", "ANYSCHED_TEST_STEP": str(step)}
+    worker = processes.worker("trio", **environ)
+    processes.wait_for(lambda: len(fires(processes, "every")) >= 2, within=10)
+    step.write_text("-3600")
+    count = len(fires(processes, "every"))
+    processes.wait_for(lambda: len(fires(processes, "every")) >= count + 3, within=15)
+    anyio.run(delayed_note, processes.url)
+    processes.wait_for(lambda: processes.effects("note"), within=10)
+    assert 0 == processes.stop(worker)
+
+    for name in ("every", "cron", "elsewhere"):
+        assert_each_once(fires(processes, name), timedelta(seconds=1))
+
+    assert [] == processes.effects("LeaseWasLost")
+
+
 async def delayed_note(url: str) -> None:
     scheduler = Scheduler(url, namespace="processes")
 
