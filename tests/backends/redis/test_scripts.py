@@ -57,6 +57,17 @@ def test_every_name_in_a_script_is_there(script: Script) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_nothing_is_in_a_script_that_it_does_not_name(script: Script) -> None:
+    """It would be made anew at each call."""
+    names = re.findall(r"^function (\w+\.\w+)\(", script.text, re.MULTILINE)
+    names += [f"keys.{name}" for name in re.findall(r"^  ([A-Z_]+) = PREFIX", script.text, re.MULTILINE)]
+    names += re.findall(r"^local ([A-Z_]+) = \{\n", script.text, re.MULTILINE)
+
+    uses = {name: len(re.findall(rf"(?<!function )\b{re.escape(name)}\b", script.text)) for name in names}
+    assert [] == [name for name in names if uses[name] == 0]
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 def test_every_script_can_be_loaded(script: Script, store: RespConnection) -> None:
     """The server compiles it, and knows it by the hash that it is called by."""
     assert script.sha.encode() == store.command("SCRIPT", "LOAD", script.text)

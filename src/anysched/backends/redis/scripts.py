@@ -37,6 +37,14 @@ _FOLDER = files("anysched.backends.redis") / "lua"
 _INCLUDE = re.compile(r"^-- include: ([a-z]+)\n", re.MULTILINE)
 _PLACE = re.compile(r"\b(NEW_RUN|OUTCOME|CLAIM|FIRE|ENTRY|NODE)\.([a-z_]+)")
 
+# As they are written here: from the first column to the first column, or on one line.
+_DEFINITION = re.compile(
+    r"^function ([a-z]+\.[a-z_]+)\((?:.* end|(?:.*\n)*?end)\n|^local ([A-Z_]+) = \{\n(?:.*\n)*?\}\n", re.MULTILINE
+)
+_NAME = re.compile(r"\b[a-z]+\.[a-z_]+\b|\b[A-Z_]+\b")
+_NAME_OF_KEY = re.compile(r"\bkeys\.([A-Z_]+)\b")
+_KEY = re.compile(r"^  ([A-Z_]+) = PREFIX .*\n", re.MULTILINE)
+
 _LAYOUTS: dict[str, type[msgspec.Struct]] = {
     "NEW_RUN": NewRun,
     "OUTCOME": Outcome,
@@ -57,7 +65,7 @@ local POISON_ERROR = [==[{POISON_ERROR}]==]
 @cache
 def script(name: str) -> Script:
     """The script of that name, whole."""
-    text = _included(_read(f"{name}.lua"), set())
+    text = _without_unused(_included(_read(f"{name}.lua"), set()))
     return Script(name, _PLACE.sub(_place, text))
 
 
@@ -80,6 +88,29 @@ def _included(text: str, seen: set[str]) -> str:
         return _CONSTANTS if name == "constants" else _included(_read(f"shared/{name}.lua"), seen)
 
     return _INCLUDE.sub(part, text)
+
+
+def _without_unused(text: str) -> str:
+    """The text without shared functions, keys and tables that it does not name.
+
+    A script is run from its first line at each call, so that what it defines and does not need costs as much as the
+    work of a small one. What is named in a comment counts as needed.
+    """
+    defined = {(match[1] or match[2]): match[0] for match in _DEFINITION.finditer(text)}
+    wanted = _NAME.findall(_DEFINITION.sub("", text))
+    used: set[str] = set()
+
+    while wanted:
+        name = wanted.pop()
+
+        if name in defined and name not in used:
+            used.add(name)
+            body = defined[name]
+            wanted += _NAME.findall(body[body.index(name) + len(name) :])
+
+    text = _DEFINITION.sub(lambda match: match[0] if (match[1] or match[2]) in used else "", text)
+    keys = set(_NAME_OF_KEY.findall(text))
+    return _KEY.sub(lambda match: match[0] if match[1] in keys else "", text)
 
 
 def _read(path: str) -> str:

@@ -16,7 +16,7 @@ local RETIRED = 'no longer declared'
 local ENTRY_STATE = {
   'status', 'revision', 'next_ms', 'run_count', 'missed_count', 'overlap_skipped', 'last_runs', 'version',
 }
-local ENTRY_NUMBERS = {'next_ms', 'run_count', 'missed_count', 'overlap_skipped'}
+local ENTRY_NUMBERS = {next_ms = true, run_count = true, missed_count = true, overlap_skipped = true}
 
 -- --- firing ---------------------------------------------------------------------------------------------------
 

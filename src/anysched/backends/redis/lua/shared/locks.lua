@@ -24,7 +24,7 @@ end
 function locks.holder()
   local held = records.pick(locks.lock, {'owner', 'token', 'until_ms'})
 
-  if records.to_numbers(held, {'token', 'until_ms'}) or not (held.owner and held.token and held.until_ms) then
+  if records.to_numbers(held, {token = true, until_ms = true}) or not (held.owner and held.token and held.until_ms) then
     return nil
   end
 

@@ -66,12 +66,10 @@ function records.whole(text)
   return number and number % 1 == 0 and math.abs(number) < 9007199254740992 and number or nil
 end
 
--- Makes numbers of the fields that are; the name of one that is not, else nil.
-function records.to_numbers(record, names)
-  for _, name in ipairs(names) do
-    local text = record[name]
-
-    if text then
+-- Makes numbers of the fields that are to be; the name of one that is not, else nil. are_numbers: name -> true.
+function records.to_numbers(record, are_numbers)
+  for name, text in pairs(record) do
+    if are_numbers[name] then
       local number = records.whole(text)
 
       if not number then
@@ -124,8 +122,8 @@ function records.pick(key, names)
 end
 
 local RUN_NUMBERS = {
-  'attempt', 'priority', 'token', 'due_ms', 'expires_at_ms', 'deadline_ms', 'enqueued_ms', 'started_ms',
-  'scheduled_for_ms', 'finished_ms', 'crashes', 'ttl_ms',
+  attempt = true, priority = true, token = true, due_ms = true, expires_at_ms = true, deadline_ms = true,
+  enqueued_ms = true, started_ms = true, scheduled_for_ms = true, finished_ms = true, crashes = true, ttl_ms = true,
 }
 
 local RUN_STATE = {
@@ -179,12 +177,6 @@ function records.check_run(run, reason)
   return run
 end
 
-local IS_RUN_NUMBER = {}
-
-for _, name in ipairs(RUN_NUMBERS) do
-  IS_RUN_NUMBER[name] = true
-end
-
 -- A run with its texts; nil and a reason if corrupt; nil alone if there is none. key: where it is, if that is known.
 function records.read_run(id, key)
   local flat = redis.pcall('HGETALL', key or keys.run(id))
@@ -206,7 +198,7 @@ function records.read_run(id, key)
   for i = 1, #flat, 2 do
     local name, value = flat[i], flat[i + 1]
 
-    if IS_RUN_NUMBER[name] then
+    if RUN_NUMBERS[name] then
       value = records.whole(value)
 
       if not value then
