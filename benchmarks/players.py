@@ -54,7 +54,7 @@ class Player:
         self.marks = marks
         asked = {"loop": contestant.loop, "marks": marks.path, "size": marks.count, "held_from": held_from, **options}
         search = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": search} if contestant.here else without_python_path()
+        environment = {**surroundings(log.parent), **({"PYTHONPATH": search} if contestant.here else {})}
 
         with log.open("a") as sink:
             self.process = subprocess.Popen(
@@ -120,6 +120,8 @@ class Player:
                     pipe.close()
 
 
-def without_python_path() -> dict[str, str]:
-    """An environment of its own is its own."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def surroundings(logs: Path) -> dict[str, str]:
+    """An environment of its own is its own; and what was compiled is kept, as it is of programs that are installed."""
+    not_passed_on = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    passed_on = {name: value for name, value in os.environ.items() if name not in not_passed_on}
+    return {**passed_on, "PYTHONPYCACHEPREFIX": str(logs.parent.absolute() / "pycache")}

@@ -75,7 +75,7 @@ async def load_data(server: RedisServer, noticed: Noticed) -> None:
 
 async def be_busy(server: RedisServer, noticed: Noticed) -> None:
     """BUSY: somebody's script does not end."""
-    server.cli("CONFIG", "SET", "busy-reply-threshold", 50)
+    server.cli("CONFIG", "SET", "lua-time-limit", 50)  # the old name, which all versions know
 
     with server.connect() as connection:
         connection.send("EVAL", "while true do end", 0)

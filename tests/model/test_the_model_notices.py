@@ -73,7 +73,7 @@ IN_LUA: dict[str, Break] = {
 """By name: who finds it, and an edit of the scripts on their way to the server."""
 
 
-DAILY = ("the fencing check", "the compare", "settling is not one step", "now comes", "a cancelled run")
+DAILY = ("the fencing check", "the compare", "now comes")
 """The rest is looked for at night."""
 
 
