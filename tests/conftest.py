@@ -68,6 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 # --- how many tests there were of each backend on each loop ----------------------------------------------------------
 
 CELL = "backend and loop"
+CANCELLED = "suspensions cancelled"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,6 +83,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = terminalreporter.stats.get("passed", [])
+    counts = [value for report in passed for name, value in report.user_properties if name == CANCELLED]
+
+    if counts:
+        terminalreporter.section(f"{sum(counts)} {CANCELLED}, in {len(counts)} tests")
+
     cells: dict[str, Counter[str]] = {}
     for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
         for report in terminalreporter.stats.get(outcome, []):

@@ -263,7 +263,11 @@ def native(request: pytest.FixtureRequest, anyio_backend_name: str) -> bool:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_cancelled_at_any_await_it_leaves_no_lease_lock_connection_or_task(
-    operation: Callable[[str], Awaitable[None]], native: bool, server: RedisServer, connected: Callable[[], int]
+    operation: Callable[[str], Awaitable[None]],
+    native: bool,
+    server: RedisServer,
+    connected: Callable[[], int],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """At its 1st, 2nd, ... n-th suspension on a real Redis: afterwards no node, no lock, no running run, no client.
 
@@ -288,6 +292,7 @@ async def test_cancelled_at_any_await_it_leaves_no_lease_lock_connection_or_task
     count = await cancel_at_every_await(
         lambda: operation(server.url), check=check, native=native, expected=(BackendUnavailable,)
     )
+    record_property("suspensions cancelled", count)
     print(f"\n{count} suspensions cancelled; the slowest round took {slowest:.2f} s")
     assert count >= 5
     assert slowest < 5

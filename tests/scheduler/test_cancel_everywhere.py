@@ -186,7 +186,9 @@ async def furnish(scheduler: Scheduler) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
-async def test_an_operation_cancelled_anywhere_leaves_the_rest_as_it_was(operation: Operation, native: bool) -> None:
+async def test_an_operation_cancelled_anywhere_leaves_the_rest_as_it_was(
+    operation: Operation, native: bool, record_property: Callable[[str, object], None]
+) -> None:
     """Cancelled, it happened wholly or not at all, and the next one works.
 
     Break: a batcher whose leader is cancelled without passing on; a lock that is taken and not given back.
@@ -212,6 +214,7 @@ async def test_an_operation_cancelled_anywhere_leaves_the_rest_as_it_was(operati
             return operation(scheduler, number)
 
         suspensions = await cancel_at_every_await(make, check=check, native=native, expected=(AnySchedError,))
+        record_property("suspensions cancelled", suspensions)
         assert suspensions >= 1
 
     await assert_nothing_leaked(scheduler)
@@ -240,7 +243,9 @@ def busy_scheduler() -> tuple[Scheduler, list[int]]:
 
 
 @pytest.mark.parametrize("stage", ["open", "run", "running", "lifetime"])
-async def test_opening_and_running_cancelled_anywhere_leave_nothing_behind(stage: str, native: bool) -> None:
+async def test_opening_and_running_cancelled_anywhere_leave_nothing_behind(
+    stage: str, native: bool, record_property: Callable[[str, object], None]
+) -> None:
     """Wherever it is cancelled while it opens, starts, runs, stops or closes: within seconds it is gone, every finished
     result is settled, and everything else has been handed back.
 
@@ -275,7 +280,9 @@ async def test_opening_and_running_cancelled_anywhere_leave_nothing_behind(stage
         began.append(anyio.current_time())
 
     began = [anyio.current_time()]
-    assert await cancel_at_every_await(operation, check=check, native=native) >= 2
+    suspensions = await cancel_at_every_await(operation, check=check, native=native)
+    record_property("suspensions cancelled", suspensions)
+    assert suspensions >= 2
 
     with anyio.fail_after(60):
         async with scheduler.running():
