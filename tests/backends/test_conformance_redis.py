@@ -61,9 +61,6 @@ class TestRedisBackendWithEveryCommandTwice(TestRedisBackend):
     test_one_holds_it_and_no_other: Any = None
     test_asking_again_while_holding_gives_a_fresh_lease: Any = None
 
-    # Ten seconds, which is the least that a record is kept.
-    test_final_records_go_away: Any = pytest.mark.nightly(TestRedisBackend.test_final_records_go_away)
-
     @pytest.fixture
     async def backend(self, redis_url: str) -> AsyncIterator[RedisBackend]:
         backend = RedisBackend.from_url(redis_url)

@@ -57,7 +57,7 @@ def test_a_killed_workers_run_is_back_within_the_lease_and_a_second(processes: A
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("trio", marks=pytest.mark.nightly)])
 def test_a_run_of_ten_leases_is_run_once(processes: Any, loop: str) -> None:
     """Two workers, a lease of a second, a run of ten: it begins once and ends once.
 
