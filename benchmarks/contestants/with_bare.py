@@ -62,7 +62,9 @@ class Bare(line_protocol.AsyncPeer):
         else:
             from redis.asyncio import Redis
 
-            async with Redis.from_url(self.url, decode_responses=True, protocol=3) as redis:
+            limit = 2 * LONGEST_WAIT  # its default is less than that
+
+            async with Redis.from_url(self.url, decode_responses=True, protocol=3, socket_timeout=limit) as redis:
                 self.blpop = lambda: redis.blpop(["wake"], LONGEST_WAIT)
                 self.push, self.push_at, self.cycle = map(redis.register_script, (ENQUEUE, ENQUEUE_AT, LUA))
                 yield
