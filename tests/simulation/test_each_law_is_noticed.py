@@ -201,7 +201,7 @@ def a_fire_makes_other_runs_each_time(patch: Patch) -> None:
 
 def what_is_missed_is_not_counted(patch: Patch) -> None:
     plan_fire = ticking.plan_fire
-    patch(ticking, "plan_fire", lambda *args, **fields: evolve(plan_fire(*args, **fields), missed=0))
+    patch(ticking, "plan_fire", lambda *args, **fields: replace(plan_fire(*args, **fields), missed=0))
 
 
 def now_is_taken_from_the_clock_of_the_node(patch: Patch) -> None:
