@@ -106,6 +106,36 @@ async def test_what_ends_during_a_trip_travels_together_in_the_next() -> None:
     assert ["n1"] == backend.left
 
 
+async def test_an_outcome_is_on_its_way_until_it_is_answered() -> None:
+    """From its report on: in the line, and in flight; under the token that it was reported with."""
+    backend, told = Backend(seconds=1), Told()
+    first, second = await claimed(backend, 2)
+    settling = settling_on(backend, told)
+    seen: list[list[bool]] = []
+
+    def look() -> None:
+        seen.append([settling.has(outcome.run_id, outcome.token) for outcome in (first, second)])
+
+    look()
+
+    async with create_task_group() as group:
+        await group.start(settling.run)
+        settling.report(first)
+        look()
+        await anyio.sleep(0.5)
+        settling.report(second)
+        assert not settling.has(second.run_id, second.token + 1)
+
+        # The first is in flight and the second in the line; the second is in flight; both were answered.
+        for _ in range(3):
+            look()
+            await anyio.sleep(1)
+
+        settling.close()
+
+    assert [[False, False], [True, False], [True, True], [False, True], [False, False]] == seen
+
+
 async def test_settling_and_claiming_are_one_command() -> None:
     """A wish travels with the outcomes, and the answer goes to the intake."""
     backend, told = Backend(), Told()

@@ -287,6 +287,43 @@ async def test_a_run_is_forgotten_after_its_result_ttl() -> None:
             await runs[0].result()
 
 
+async def test_each_of_many_enqueued_at_once_is_kept_for_its_own_time() -> None:
+    """Also one that the backend itself ends: it knows how long from what came with the run.
+
+    Break: taking the first one's time for all of its job keeps the second as short as the first.
+    """
+    scheduler = Scheduler(config=SchedulerConfig(result_ttl="2h"))
+
+    @scheduler.job(result_ttl="1h")
+    async def work() -> None: ...
+
+    @scheduler.job
+    async def plain() -> None: ...
+
+    short, long = work.options(result_ttl="10m"), work.options(result_ttl="30m")
+
+    async with scheduler:
+        bounds = short.bind(), long.bind(), long.bind(), work.bind(), plain.bind(), short.bind()
+        runs = await scheduler.enqueue(*bounds)
+
+        for run in runs:
+            await run.cancel()
+
+        kept: list[list[bool]] = []
+
+        for minutes in (9, 11, 31, 61, 121):
+            await sleep_until_instant(START + timedelta(minutes=minutes))
+            kept.append([record is not None for record in await scheduler.backend.get_runs([run.id for run in runs])])
+
+    assert [
+        [True, True, True, True, True, True],
+        [False, True, True, True, True, False],
+        [False, False, False, True, True, False],
+        [False, False, False, False, True, False],
+        [False, False, False, False, False, False],
+    ] == kept
+
+
 async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored() -> None:
     """Wrong or unencodable arguments, too large ones, options that cannot be: named at the door."""
     scheduler = Scheduler(config=SchedulerConfig(max_payload=100))

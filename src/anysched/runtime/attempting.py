@@ -204,8 +204,8 @@ class Attempting:
                     if scope.cancel_called or time_limit.cancel_called or not has_left_none_open(time_limit):
                         break
 
-                    self._finish(current)
-                    current = None
+                    ended, current = current, None
+                    self._finish(ended)
                     current = await self.executor.following(LiveAttempt)
         except RuntimeError as error:
             # Not the handler's, but of our scopes: it has left one of its own open in this task.

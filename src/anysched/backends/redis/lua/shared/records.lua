@@ -179,47 +179,13 @@ end
 
 -- A run with its texts; nil and a reason if corrupt; nil alone if there is none. key: where it is, if that is known.
 function records.read_run(id, key)
-  local flat = redis.pcall('HGETALL', key or keys.run(id))
+  local run, reason = records.read(key or keys.run(id))
 
-  if flat.err then
-    return nil, 'not a hash'
-  end
-
-  if #flat == 0 then
+  if not run and not reason then
     return nil
   end
 
-  -- As large as it will be at a claim: Lua makes a table anew each time that it grows.
-  local run = {
-    id = id, status = 'ready', queue = 'default', priority = 0, attempt = 0, token = nil, job = nil, payload = nil,
-    options = nil, enqueued_ms = nil,
-  }
-
-  for i = 1, #flat, 2 do
-    local name, value = flat[i], flat[i + 1]
-
-    if RUN_NUMBERS[name] then
-      value = records.whole(value)
-
-      if not value then
-        return nil, name .. ' is not a whole number'
-      end
-    end
-
-    run[name] = value
-  end
-
-  local strange = records.is_strange(run)
-
-  if strange then
-    return nil, strange
-  end
-
-  if not run.job then
-    return nil, 'it has no job'
-  end
-
-  return run
+  return records.check_run(run, reason)
 end
 
 -- What is needed to move a run, without its texts. nil and a reason if corrupt; nil alone if there is none.
