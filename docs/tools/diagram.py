@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[1] / "life-of-a-run.md"
 MEANING = {
     Move.RELEASE: "what it waited for has ended",
     Move.FALL_DUE: "its time has come",
-    Move.CLAIM: "a worker takes it; a new fencing token",
+    Move.CLAIM: "a worker takes it, or it is handed over to one that waits for work; a new fencing token",
     Move.SUCCEED: "the function returned",
     Move.FAIL: "the attempt failed and no other is allowed",
     Move.RETRY: "the attempt failed and another is allowed",

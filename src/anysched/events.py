@@ -65,7 +65,7 @@ class Observer(Protocol):
 
 
 class RunEnqueued(Event, frozen=True, kw_only=True):
-    """A run was asked for here.
+    """A run was asked for here. It may have started by then.
 
     Attributes:
         run_id: its id.

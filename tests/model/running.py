@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
@@ -60,7 +60,8 @@ some_drafts = st.lists(drafts(), min_size=1, max_size=3)
 claims = {
     "number": a_number,
     "off": st.sampled_from((0, 0, 0, 0, 0, 0, -1, -2, -3, -8, -9, 1, 7, 8)),
-    "count": st.sampled_from((1, 2, 5)),
+    "count": st.sampled_from((0, 1, 1, 2, 2, 5, 5)),
+    "takes": st.booleans(),
     "queues": st.sampled_from((QUEUES, ("two", "one"), ("one",), ("two",))),
     "limits": st.sampled_from(({}, {}, {}, {"a": 1}, {"a": 2, "b": 1}, {"b": 0, "c": 3})),
 }
@@ -147,6 +148,11 @@ class RunMachine(Machine):
         runs = [self.run_of(draft) for draft in wanted]
         self.do("enqueue", lambda backend: backend.enqueue(runs))
 
+        for hint in self.twins.handed:
+            assert hint.run is not None
+            self.note_token(hint.run.token)
+            self.claims = [*self.claims[-12:], (hint.name, hint.run)]
+
     @there_are("runs")
     @rule(number=a_number, inbox=st.sampled_from(INBOXES))
     def watch(self, number: int, inbox: str) -> None:
@@ -200,10 +206,10 @@ class RunMachine(Machine):
         self.do("leave", lambda backend: backend.leave(node_id), node_id)
 
     @rule(**claims)
-    def claim(self, number: int, off: int, count: int, queues: tuple[str, ...], limits: dict[str, int]) -> None:
+    def claim(self, number: int, off: int, **fields: Any) -> None:
         """One's next, or one that has overtaken others or was overtaken by them."""
         node = self.some_node(number)
-        self.work(node, [], Claim(number=self.next_number(node, off), count=count, queues=queues, limits=limits))
+        self.work(node, [], Claim(number=self.next_number(node, off), **fields))
 
     def next_number(self, node: str, off: int = 0) -> int:
         newest = self.counts.get(node, 0)
@@ -244,6 +250,14 @@ class RunMachine(Machine):
         node = node if elsewhere is None else self.some_node(elsewhere)
         claim = Claim(number=self.next_number(node), count=count, queues=QUEUES) if count else None
         self.work(node, outcomes, claim)
+
+    @rule(number=a_number, draft=drafts(), plain=st.booleans(), limits=claims["limits"])
+    def hand_over(self, number: int, draft: RunDraft, plain: bool, limits: dict[str, int]) -> None:
+        """Enqueue one for somebody who waits for it."""
+        node = self.some_node(number)
+        claim = Claim(number=self.next_number(node), count=9, queues=QUEUES, limits=limits, takes=True)
+        self.work(node, [], claim)
+        self.enqueue([evolve(draft, again=None, key="", past=None, fields={}) if plain else draft])
 
     @rule(wanted=some_drafts, fields=st.fixed_dictionaries(claims))
     def enqueue_and_claim(self, wanted: list[RunDraft], fields: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ IN_LUA: dict[str, Break] = {
     ),
     "a key outlives its run": (
         RunMachine,
-        Edit("if run.key and records.text(keys.key(run.key)) == id", "if false"),
+        Edit("if run.key and records.text((PREFIX .. 'key:' .. (run.key))) == id", "if false"),
     ),
     "now comes from elsewhere": (
         RunMachine,
@@ -68,6 +68,22 @@ IN_LUA: dict[str, Break] = {
         Edit("if held or (not held_by and first == owner) then", "if held then"),
     ),
     "a crash is not counted": (RunMachine, Edit("if crashed and not run.cancel_requested", "if false")),
+    "what waits is passed by": (RunMachine, Edit("redis.call('EXISTS', (PREFIX .. 'ready:' .. (queue))) == 0 and", "")),
+    "what is paused is handed over": (
+        RunMachine,
+        Edit("and redis.call('SISMEMBER', (PREFIX .. 'paused'), queue) == 0", ""),
+    ),
+    "what is limited is handed over": (RunMachine, Edit("and not limits[job] then", "then")),
+    "what is not known is handed over": (
+        RunMachine,
+        Edit("and redis.call('SISMEMBER', (PREFIX .. 'jobs:' .. (node)), job) == 1\n    and tonumber", "and tonumber"),
+    ),
+    "who was handed a run is handed more": (
+        RunMachine,
+        Edit("redis.call('ZREM', (PREFIX .. 'hungry:' .. (name)), node)\n        end", "end"),
+    ),
+    "a token is used again": (RunMachine, Edit("redis.call('SET', (PREFIX .. 'token'), token)", "")),
+    "who declines is woken": (RunMachine, Edit("  hints.satisfy(node)\n\n  for", "  for")),
     "nobody is woken": (RunMachine, Edit("return ends >= clock.NOW and hints.send(node, 'work') > 0", "return false")),
 }
 """By name: who finds it, and an edit of the scripts on their way to the server."""

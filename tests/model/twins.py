@@ -69,6 +69,8 @@ class Ground:
     hears: RespConnection
     figures: Counter[str] = field(factory=Counter[str], init=False)
     """How many histories there were, commands in them, and answers that were compared; and each operation's share."""
+    handed: list[Hint] = field(factory=list[Hint], init=False)
+    """Hints that brought a run, since they were last looked at."""
     _marks: int = field(default=0, init=False)
 
     def heard(self) -> Hints:
@@ -89,6 +91,7 @@ class Ground:
 
             for hint in decode_hints(message):
                 found[hint.kind].add((inbox, hint.name))
+                self.handed += [hint] if hint.run is not None else []
 
 
 @contextmanager
@@ -110,11 +113,17 @@ class Recorder:
     """Takes the place of those who listen to the memory backend: everybody does, whatever the name."""
 
     sent: Hints = Factory(lambda: defaultdict(set))
+    handed: list[Hint] = Factory(list[Hint])
+
+    def hears(self, inbox: str) -> bool:
+        """Everybody does."""
+        return True
 
     def send(self, told: Iterable[tuple[str | None, Hint]]) -> None:
         """Note hints, each with its inbox."""
         for inbox, hint in told:
             self.sent[hint.kind].add(("*" if inbox is None else inbox, hint.name))
+            self.handed += [hint] if hint.run is not None else []
 
     def taken(self) -> Hints:
         """What was sent since this was last asked."""
@@ -146,12 +155,15 @@ class Twins:
     """All that were ever asked for."""
     keys: set[str] = Factory(set[str])
     shown: Shown | None = None
+    handed: list[Hint] = field(factory=list[Hint], init=False)
+    """The hints of the last command that brought a run."""
     _recorder: Recorder = field(factory=Recorder, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ground.figures["histories"] += 1
         self.ground.own.command("FLUSHDB")
         self.ground.heard()
+        self.ground.handed = []
         self.memory._listeners = self._recorder  # type: ignore[assignment] (all that is asked of listeners here)
 
     @property
@@ -197,6 +209,9 @@ class Twins:
             ("*", name) for name in everybody
         }
         assert dict(sent) == dict(heard)
+        assert self._recorder.handed == self.ground.handed
+        self.handed, self._recorder.handed, self.ground.handed = self.ground.handed, [], []
+        self.ground.figures["handed over"] += len(self.handed)
 
     def _look(self) -> Shown:
         ours, theirs = self.ground.portal.call(self._both, self._show)

@@ -118,7 +118,8 @@ BREAKS: dict[str, Callable[[], None]] = {
     # What a command has answered is not remembered for its repetition.
     "claim nonce": _replace_in_scripts(("work.lua", "return claim_again(slot)", "return claim_new(claim)")),
     "run id": _replace_in_scripts(
-        ("enqueue.lua", "redis.call('EXISTS', keys.run(id)) == 1", "redis.call('DEL', keys.run(id)) < 0")
+        ("enqueue.lua", "redis.call('EXISTS', names[number]) == 1", "redis.call('DEL', names[number]) < 0"),
+        ("shared/alone.lua", "('EXISTS', keys.run(list[1])) == 0", "('DEL', keys.run(list[1])) >= 0"),
     ),
     "lock owner": _replace_in_scripts(("acquire_lock.lua", "if held_by == owner then", "if false then")),
     # Tokens begin anew in an emptied store.

@@ -9,7 +9,7 @@ import anyio
 from anyio import create_task_group, current_time
 from attrs import define, field
 
-from anysched.backends.records import Claim, ClaimedRun, WorkReply
+from anysched.backends.records import Claim, ClaimedRun, Hint, WorkReply
 from anysched.runtime.claiming import Claiming
 
 
@@ -190,3 +190,58 @@ async def test_what_was_taken_in_advance_is_handed_back_when_nothing_moves() -> 
         group.cancel_scope.cancel()
 
     assert [0.2] == [round(at - began, 6) for at in hands.surrendered]
+
+
+def test_a_run_may_be_handed_over_to_who_has_room_and_listens() -> None:
+    """Not in advance: others may be free."""
+    assert wished(claiming_with(Hands(room=1), hears=lambda: True)).takes
+    assert not wished(claiming_with(Hands(room=1), hears=lambda: False)).takes
+    assert not wished(claiming_with(Hands(room=0, pace=0.001), hears=lambda: True)).takes
+
+
+async def test_who_was_hungry_without_room_asks_again_when_it_has_some() -> None:
+    """Once, so that it may be handed a run.
+
+    Break: it stays hungry, and each run that comes then needs a round trip more.
+    """
+    hands = Hands(room=0, pace=0.001)
+    claiming = claiming_with(hands, hears=lambda: True)
+    claiming.receive(wished(claiming), WorkReply(now_ms=0))
+    assert claiming.wish() is None
+    hands.room = 1
+    claim = wished(claiming)
+    assert claim.takes
+    claiming.receive(claim, WorkReply(now_ms=0))
+    assert claiming.wish() is None
+
+
+async def test_who_is_woken_without_room_declines() -> None:
+    """Once: others are woken in its place.
+
+    Break: what it was woken for waits until somebody looks by himself.
+    """
+    hands = Hands(room=0)
+    claiming = claiming_with(hands)
+    assert claiming.wish() is None
+    claiming.stir()
+    assert 0 == wished(claiming).count
+    assert claiming.wish() is None
+
+
+async def test_who_retires_declines() -> None:
+    """Once, and claims nothing more, whatever is heard."""
+    claiming = claiming_with(Hands(), trusted=lambda: False)
+    claiming.retire()
+    assert 0 == wished(claiming).count
+    assert claiming.wish() is None
+
+
+async def test_what_is_handed_over_begins_under_trust_only() -> None:
+    """As what is claimed."""
+    hands, trusted = Hands(), [True]
+    claiming = claiming_with(hands, trusted=lambda: trusted[0])
+    (run,) = runs("a")
+    assert claiming.begin(Hint("take", "node", run, 5))
+    trusted[0] = False
+    assert not claiming.begin(Hint("take", "node", run, 5))
+    assert ["a"] == hands.accepted

@@ -31,8 +31,8 @@ class Forgetful(MemoryBackend):
 async def test_a_run_whose_outcome_the_store_has_forgotten_is_done_again() -> None:
     """Within a lease, and by its own node if there is no other; what is carried out meanwhile is left alone.
 
-    Breaks: without the comparison it is running for ever; without a look at what is carried out, or at what is on its
-    way, the long run is done twice.
+    Breaks: without the comparison it is running for ever; without a look at what is carried out the long run is done
+    twice.
     """
     told: list[tuple[str, str | None]] = []
 
@@ -60,7 +60,48 @@ async def test_a_run_whose_outcome_the_store_has_forgotten_is_done_again() -> No
         await long.result()
 
     assert {"short": 2, "long": 1} == done
-    assert [("the store has forgotten how run 'short' ended: it is done again", "short")] == told
+    ((message, run_id),) = told
+    assert ("run 'short' is handed back", "short") == (message.partition(":")[0], run_id)
+
+
+class Slow(MemoryBackend):
+    """It takes long until a command with outcomes has arrived. Renewals are not slower than ever."""
+
+    arrived: list[list[tuple[str, str]]]
+
+    async def work(self, node_id: str, outcomes: Sequence[Outcome], claim: Claim | None) -> WorkReply:
+        if outcomes:
+            await anyio.sleep(0.9 * LEASE)
+            self.arrived.append([(outcome.run_id, outcome.kind) for outcome in outcomes])
+
+        return await super().work(node_id, outcomes, claim)
+
+
+async def test_a_run_whose_outcome_is_on_its_way_is_not_handed_back() -> None:
+    """Carried out here it is no more, and the store goes on naming it: its outcome is in the line, then in flight.
+
+    Break: without a look at what is on its way, the run that ended while the first outcome was in flight is handed
+    back, and the store is said to have forgotten how it ended.
+    """
+    told: list[str] = []
+    backend = Slow()
+    backend.arrived = []
+    config = SchedulerConfig(lease=timedelta(seconds=LEASE), on_error=lambda error, context: told.append(str(error)))
+    scheduler = Scheduler(backend, config=config)
+
+    @scheduler.job
+    async def work(seconds: float) -> float:
+        await anyio.sleep(seconds)
+        return seconds
+
+    async with scheduler.running():
+        first, second = await scheduler.enqueue(
+            work.options(run_id="first").bind(1), work.options(run_id="second").bind(2)
+        )
+        assert [1, 2] == [await first.result(), await second.result()]
+
+    assert [[("first", "succeeded")], [("second", "succeeded")]] == backend.arrived
+    assert [] == told
 
 
 def test_what_an_answer_may_still_bring_is_not_handed_back() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from anysched.backends.memory import firing, locks, moves, nodes, working
 from anysched.backends.memory.state import Entry, Run, State
-from anysched.backends.records import Fire, FireAnswer, Outcome
+from anysched.backends.records import Fire, FireAnswer, Hint, Outcome
 from anysched.lock import Lease
-from anysched.runtime import disowning, node, services, settling
+from anysched.runtime import disowning, node, services, settling, taking
 from anysched.testing.simulation import Faults, simulate
 
 MOST_SEEDS = 40
@@ -288,3 +288,30 @@ def test_the_simulation_notices_an_error_that_leaves_the_scheduler(monkeypatch: 
     monkeypatch.setattr(node.Node, "_stale", broken)
 
     assert "ZeroDivisionError" in complaint("an error left the scheduler")
+
+
+def test_the_simulation_notices_that_a_hint_hands_over_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break: what comes with a hint is taken whatever its token, so that one that comes again brings its run again."""
+
+    def take(self: taking.Taking, hint: Hint) -> None:
+        if hint.run is not None and hint.name == self.node_id() and not self.is_known((hint.run.id, hint.run.token)):
+            self.begin(hint)
+
+    monkeypatch.setattr(taking.Taking, "take", take)
+
+    assert "times under the token" in complaint("times under the token", faults=Faults.none().with_(doubled_hint=1.0))
+
+
+def test_the_simulation_notices_that_a_lost_hint_loses_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break: renewals are not compared with what is known, so that a run whose hint was lost stays with its node."""
+    monkeypatch.setattr(disowning.Disowning, "compare", lambda self, held: None)
+
+    assert "has not ended" in complaint("has not ended", faults=Faults.none().with_(lost_hint=0.5))
+
+
+def test_the_simulation_notices_that_a_late_hint_hands_over_what_was_disowned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break: a token that was disowned is good when its hint comes after all, and somebody else has the run by then."""
+    monkeypatch.setattr(taking.Taking, "disown", lambda self, outcome: None)
+    wanted = "at once, at"
+
+    assert wanted in complaint(wanted, faults=Faults.none().with_(late_hint=1.0))

@@ -156,6 +156,11 @@ class Backend(Protocol):
         A hungry node of the queue is woken for what became ready (as many nodes as there are runs, at most 16),
         and one for a due time that is now the earliest: one of the queue if there is one, else any. Whatever makes
         runs ready or due in other operations wakes likewise.
+
+        A run is *handed over* if it comes alone, with neither due time nor expiry nor key, its queue is empty and not
+        paused, and the first hungry node of that queue has claimed with ``takes``, knows its job, has no limit for it,
+        has a good lease and listens: then it is ``running`` there, as if that node had claimed it, and the node is
+        woken by a ``Hint("take")`` that brings it.
         """
         ...
 
@@ -290,7 +295,11 @@ class Backend(Protocol):
         and what housekeeping does, and ``more`` is true. So a claim takes runs once at most, however late and however
         often it arrives; and of claims that overtake each other none is turned away unless by 8 newer ones.
 
-        A claim that comes back short makes the node hungry: it will get ``Hint("work")`` when there is something.
+        A claim of 0 says that the node wants nothing for now: it is not hungry any more, and for what is ready in the
+        queues that it names, which it may have been woken for, other hungry nodes are woken.
+
+        A claim that comes back short makes the node hungry: it will get ``Hint("work")`` when there is something, or,
+        if it ``takes``, a ``Hint("take")`` with it (see :meth:`enqueue`).
         ``next_due_ms`` is then the next instant at which it should look again by itself: the earliest of all due times,
         of the expiries in force, and of the ends of the leases of other nodes plus 1 ms; now, if a dead node's runs are
         left. The node that was told last keeps watch: when its claim is filled, or it is gone, and there is such an

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 OutcomeKind = Literal["succeeded", "failed", "retry", "snooze", "released", "cancelled"]
-HintKind = Literal["work", "entries", "cancel", "done", "lock"]
+HintKind = Literal["work", "take", "entries", "cancel", "done", "lock"]
 
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000
@@ -54,17 +54,6 @@ POISON_ERROR = (
     '{"type":"anysched.WorkerLost","message":"the worker was lost 3 times within a day while this run was on it"}'
 )
 """What a backend appends to the errors of a run that it fails itself because its crashes were too many."""
-
-
-class Hint(msgspec.Struct, frozen=True):
-    """Something may have changed; look for yourself.
-
-    ``work``: something may be claimable. ``entries``: an earlier fire time. ``cancel``: the held run ``name`` was
-    asked to stop. ``done``: the watched run ``name`` is final. ``lock``: the lock ``name`` may be ours now.
-    """
-
-    kind: HintKind
-    name: str = ""
 
 
 class Corrupt(msgspec.Struct, frozen=True):
@@ -171,15 +160,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: one more for each claim of a node, from 1; the same when it is repeated.
-        count: at most so many.
+        count: at most so many; 0: the node wants nothing for now, others are woken for what it may have been woken for.
         queues: in this order.
         limits: live attempts allowed at once across the cluster, for those of the node's jobs that have a limit.
+        takes: if it comes back short, the hint that wakes the node may bring a run with it.
     """
 
     number: int
     count: int
     queues: tuple[str, ...]
     limits: dict[str, int] = {}
+    takes: bool = False
 
 
 class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -199,6 +190,20 @@ class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     enqueued_ms: int = 0
     crashes: int = 0
     options: str = ""
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """Something may have changed; look for yourself.
+
+    ``work``: something may be claimable. ``take``: likewise, and ``run`` is already claimed, for the node ``name`` at
+    ``now_ms``. ``entries``: an earlier fire time. ``cancel``: the held run ``name`` was asked to stop. ``done``: the
+    watched run ``name`` is final. ``lock``: the lock ``name`` may be ours now.
+    """
+
+    kind: HintKind
+    name: str = ""
+    run: ClaimedRun | None = None
+    now_ms: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -21,7 +21,7 @@ from anyio import TASK_STATUS_IGNORED, Event, current_time, move_on_after
 from anyio.abc import TaskStatus
 from attrs import define, field
 
-from anysched.backends import Claim, ClaimedRun, WorkReply
+from anysched.backends import Claim, ClaimedRun, Hint, WorkReply
 
 __all__ = ["Claiming"]
 
@@ -83,6 +83,7 @@ class Claiming:
         tick_interval: seconds after which a hungry node looks again in any case.
         hands: who carries runs out.
         trusted: whether what is claimed now may be begun: the node's lease can be trusted, and it is not stopping.
+        hears: whether hints arrive, as far as is known here.
         poke: has :meth:`wish` called soon.
         sweep: has the backend keep house: what has expired expires, though nothing is claimed.
     """
@@ -94,10 +95,14 @@ class Claiming:
     hands: Hands
     trusted: Callable[[], bool]
     poke: Callable[[], None]
+    hears: Callable[[], bool] = field(default=lambda: False)
     sweep: Callable[[], None] = field(default=lambda: None)
     hungry: bool = field(default=False, init=False)
     """The last claim came back short, and nothing was heard since it was sent."""
     _claims: int = field(default=0, init=False)
+    _takes: bool = field(default=False, init=False)
+    """With the last claim it was said that a run may be handed over."""
+    _retired: bool = field(default=False, init=False)
     _heard: bool = field(default=False, init=False)
     """Something was heard since the last claim was sent: its answer may be out of date already."""
     _look_at: float = field(default=0.0, init=False)
@@ -146,10 +151,15 @@ class Claiming:
 
     def wish(self) -> Claim | None:
         """What to claim now, or nothing."""
-        if self.hungry or not self.trusted():
-            return None
+        if self._retired:
+            return self._decline()
 
         count = self.hands.room
+        takes = count > 0 and self.hears()
+
+        # Whoever was hungry without room for more may be handed a run as soon as it has some: it asks again.
+        if (self.hungry and not (takes and not self._takes)) or not self.trusted():
+            return None
 
         if self.hands.pace < _SHORT:
             ahead = min(_MOST_AHEAD, 4 * self.hands.capacity)
@@ -159,11 +169,13 @@ class Claiming:
         if count <= 0:
             self._full = True
             self._changed.set()
-            return None
+            return self._decline()
 
-        self._heard = False
-        self._claims += 1
-        return Claim(number=self._claims, count=min(count, 256), queues=self._order(), limits=dict(self.limits))
+        return self._claim(min(count, 256), takes=takes)
+
+    def begin(self, hint: Hint) -> bool:
+        """Start a run that was handed over; ``False``: it cannot be started."""
+        return hint.run is not None and self.trusted() and self.hands.accept(hint.run, hint.now_ms)
 
     def receive(self, claim: Claim | None, reply: WorkReply) -> Sequence[ClaimedRun]:
         """Start what was claimed; returns what could not be started."""
@@ -181,6 +193,21 @@ class Claiming:
             self._changed.set()
 
         return refused
+
+    def retire(self) -> None:
+        """Claim no more, and see to it that others are woken in our place."""
+        self._retired = self._heard = True
+        self.poke()
+
+    def _claim(self, count: int, *, takes: bool) -> Claim:
+        self._heard = False
+        self._takes = takes
+        self._claims += 1
+        return Claim(number=self._claims, count=count, queues=self._order(), limits=dict(self.limits), takes=takes)
+
+    def _decline(self) -> Claim | None:
+        """If we were woken, a claim of nothing: others are woken for it then, and keep the watch."""
+        return self._claim(0, takes=False) if self._heard else None
 
     def _arm(self) -> None:
         self._begun = self.hands.begun

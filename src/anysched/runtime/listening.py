@@ -35,6 +35,10 @@ def _nobody(_: str = "") -> None:
     return
 
 
+def _ignore(_: Hint) -> None:
+    return
+
+
 @define(eq=False, kw_only=True)
 class Listening:
     """Listens to one inbox and passes on what comes.
@@ -49,6 +53,7 @@ class Listening:
     outage: Outage
     inbox: str
     on_work: Callable[[], None] = field(default=_nobody)
+    on_take: Callable[[Hint], None] = field(default=_ignore)
     on_entries: Callable[[], None] = field(default=_nobody)
     on_cancel: Callable[[str], None] = field(default=_nobody)
     _wanted: Event = field(factory=Event, init=False)
@@ -73,6 +78,11 @@ class Listening:
 
             if not self._scope.cancelled_caught:
                 await sleep(_PAUSE)
+
+    @property
+    def stands(self) -> bool:
+        """Whether a subscription stands, as far as is known here."""
+        return self._standing.is_set()
 
     async def wanted(self) -> str:
         """Begin to listen, if that was not done yet; returns the inbox once the subscription stands.
@@ -121,6 +131,9 @@ class Listening:
         """Pass a hint on. Never raises."""
         match hint.kind:
             case "work":
+                self.on_work()
+            case "take":
+                self.on_take(hint)
                 self.on_work()
             case "entries":
                 self.on_entries()

@@ -59,6 +59,7 @@ from anysched.runtime.reconciling import Reconciling
 from anysched.runtime.services import open_services
 from anysched.runtime.settling import Settling
 from anysched.runtime.stopping import Stopping
+from anysched.runtime.taking import Taking
 from anysched.runtime.telling import Teller
 from anysched.runtime.ticking import Ticking
 
@@ -103,6 +104,7 @@ class Node:
     leasing: Leasing = field(init=False)
     settling: Settling = field(init=False)
     disowning: Disowning = field(init=False)
+    taking: Taking = field(init=False)
     attempting: Attempting | None = field(default=None, init=False)
     claiming: Claiming | None = field(default=None, init=False)
     ticking: Ticking = field(init=False)
@@ -118,7 +120,7 @@ class Node:
             is_known=self._knows,
             answered=lambda: self.settling.trips,
             sent=lambda: self.settling.sent,
-            hand_back=self._hand_back,
+            hand_back=self._disown,
         )
         self.leasing = Leasing(
             backend=self.backend,
@@ -137,6 +139,12 @@ class Node:
             on_stale=self._stale,
             on_reply=self._replied,
             on_leaving=self.leasing.end,
+        )
+        self.taking = Taking(
+            node_id=lambda: self.leasing.node.id,
+            is_known=self._knows,
+            begin=lambda hint: self.claiming is not None and self.claiming.begin(hint),
+            hand_back=self.settling.report,
         )
         self.judge = Judge(
             node_id=lambda: self.leasing.node.id,
@@ -202,9 +210,16 @@ class Node:
             finally:
                 # Also when it is cancelled: a thread ends only if it looks.
                 self.stopping.set()
-                self.settling.intake = None
                 attempting.surrender()
+                self._close_intake(attempting)
                 self.executor.close(self.config.shutdown_timeout.total_seconds())
+
+    def _close_intake(self, attempting: Attempting) -> None:
+        if self.claiming is not None and attempting.live:
+            self.claiming.retire()
+        else:
+            # Whoever has nothing left to do leaves at once, which says it all.
+            self.settling.intake = None
 
     async def _take_in(self, task_status: TaskStatus[None]) -> None:
         async with create_task_group() as intake:
@@ -215,6 +230,7 @@ class Node:
                 if self.queues:
                     self.claiming = self._open_claiming()
                     self.listening.on_work = self.claiming.stir
+                    self.listening.on_take = self.taking.take
                     self.settling.intake = self.claiming
                     await intake.start(self.claiming.run)
 
@@ -262,6 +278,7 @@ class Node:
             hands=attempting,
             trusted=lambda: self.leasing.trusted_now and not self.stopping.is_set(),
             poke=self.settling.poke,
+            hears=lambda: self.listening.stands,
             sweep=self.settling.sweep,
         )
 
@@ -314,8 +331,12 @@ class Node:
         attempt = self.attempting.live.get(run_id) if self.attempting is not None else None
         return (attempt is not None and attempt.run.token == token) or self.settling.has(run_id, token)
 
-    def _hand_back(self, outcome: Outcome) -> None:
-        error = BackendError(f"the store has forgotten how run {outcome.run_id!r} ended: it is done again")
+    def _disown(self, outcome: Outcome) -> None:
+        self.taking.disown(outcome)
+        error = BackendError(
+            f"run {outcome.run_id!r} is handed back: the store takes it for ours, and it is not known here (the store "
+            "has forgotten how it ended, or a hint was lost)"
+        )
         self.teller.report(error, ErrorContext(kind="backend", run_id=outcome.run_id, node=self.leasing.node.id))
         self.settling.report(outcome)
 

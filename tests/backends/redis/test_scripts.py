@@ -60,7 +60,6 @@ def test_every_name_in_a_script_is_there(script: Script) -> None:
 def test_nothing_is_in_a_script_that_it_does_not_name(script: Script) -> None:
     """It would be made anew at each call."""
     names = re.findall(r"^function (\w+\.\w+)\(", script.text, re.MULTILINE)
-    names += [f"keys.{name}" for name in re.findall(r"^  ([A-Z_]+) = PREFIX", script.text, re.MULTILINE)]
     names += re.findall(r"^local ([A-Z_]+) = \{\n", script.text, re.MULTILINE)
 
     uses = {name: len(re.findall(rf"(?<!function )\b{re.escape(name)}\b", script.text)) for name in names}
@@ -76,7 +75,7 @@ def test_every_script_can_be_loaded(script: Script, store: RespConnection) -> No
 def test_a_part_is_included_once() -> None:
     """However many parts ask for it; and a place of a field is a number by then."""
     text = script("work").text
-    assert 1 == text.count("local keys = {")
+    assert 1 == text.count("local places = {")
     assert "-- include:" not in text
     assert not re.search(r"\b(NEW_RUN|OUTCOME|CLAIM|FIRE|ENTRY|NODE)\.", code(text))
 

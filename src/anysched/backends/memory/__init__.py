@@ -118,7 +118,7 @@ class MemoryBackend:
         await checkpoint()
 
         with self._step() as state:
-            return asking.enqueue(state, runs)
+            return asking.enqueue(state, runs, self._listeners.hears)
 
     async def get_runs(self, run_ids: Sequence[str]) -> list[RunRecord | Corrupt | None]:
         """The records of these runs, in order."""

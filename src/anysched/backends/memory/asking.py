@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from anysched.backends.memory import moves, nodes
+from anysched.backends.memory import handing, moves, nodes
 from anysched.backends.memory.state import State
 from anysched.backends.records import CancelAnswer, Enqueued, NewRun, RunRecord
 from anysched.run import FINAL
@@ -12,20 +12,29 @@ from anysched.run import FINAL
 __all__ = ["cancel", "enqueue", "find_key", "get_runs", "reschedule", "revive", "watch"]
 
 
-def enqueue(state: State, runs: Sequence[NewRun]) -> list[Enqueued]:
-    """Store runs that are not stored yet and whose key is free."""
+def enqueue(state: State, runs: Sequence[NewRun], hears: Callable[[str], bool]) -> list[Enqueued]:
+    """Store runs that are not stored yet and whose key is free. ``hears``: whether anybody listens to an inbox."""
     nodes.fade(state)
-    return [_enqueue(state, new) for new in runs]
+    alone = len(runs) == 1
+    return [_enqueue(state, new, hears if alone else _nobody) for new in runs]
 
 
-def _enqueue(state: State, new: NewRun) -> Enqueued:
+def _nobody(inbox: str) -> bool:
+    return False
+
+
+def _enqueue(state: State, new: NewRun, hears: Callable[[str], bool]) -> Enqueued:
     if state.find(new.id) is not None:
         return Enqueued(new.id, created=False)
 
     if new.key and (holder := state.keys.get(new.key)) is not None:
         return Enqueued(holder, created=False)
 
-    moves.enter(state, moves.store(state, new))
+    run = moves.store(state, new)
+
+    if not handing.hand_over(state, run, hears):
+        moves.enter(state, run)
+
     return Enqueued(new.id, created=True)
 
 

@@ -48,6 +48,10 @@ class Listeners:
         if listener.error is not None:
             raise listener.error
 
+    def hears(self, inbox: str) -> bool:
+        """Whether anybody listens to this inbox."""
+        return inbox in self._inboxes
+
     def send(self, hints: Iterable[tuple[str | None, Hint]]) -> None:
         """Deliver hints, each to its inbox, or to all."""
         for inbox, hint in hints:
@@ -120,7 +124,10 @@ def wake_who_knows(state: State, hungry: dict[str, None], job: str) -> bool:
 def make_hungry(state: State, node_id: str, claim: Claim) -> None:
     """Note that a node has room for more, and keeps the watch."""
     satisfy(state, node_id)
-    state.nodes[node_id].hungry_for = claim.queues
+    node = state.nodes[node_id]
+    node.hungry_for = claim.queues
+    node.takes = claim.takes
+    node.limited = frozenset(claim.limits)
     state.hungry[node_id] = None
     state.watch = node_id
     state.sooner = None

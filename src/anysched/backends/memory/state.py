@@ -140,6 +140,10 @@ class Node:
     claims: dict[int, PastClaim] = Factory(dict[int, PastClaim])
     """By slot, in which a number is only ever followed by a greater one."""
     hungry_for: tuple[str, ...] = ()
+    takes: bool = False
+    """While it is hungry: whether it may be handed a run."""
+    limited: frozenset[str] = frozenset()
+    """Then: those of its jobs that have a limit."""
     crashed: bool = False
     """Set when it is lost: whether its runs come back as crashed or as handed back."""
 

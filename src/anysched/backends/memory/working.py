@@ -10,7 +10,7 @@ from anysched.backends.memory import aside, hints, moves, nodes
 from anysched.backends.memory.state import Node, PastClaim, Queue, Run, State
 from anysched.backends.records import Claim, ClaimedRun, Outcome, WorkReply
 
-__all__ = ["set_progress", "work"]
+__all__ = ["claimed", "set_progress", "work"]
 
 MOST_PASSED_OVER = 200
 CLAIMS_REMEMBERED = 8
@@ -42,7 +42,7 @@ def work(state: State, node_id: str, outcomes: Sequence[Outcome], claim: Claim |
     return WorkReply(
         now_ms=state.now,
         settled=settled,
-        runs=tuple([_claimed(run) for run in answer.runs]),
+        runs=tuple([claimed(run) for run in answer.runs]),
         more=answer.filled,
         next_due_ms=0 if answer.filled else hints.next_look_ms(state, node_id),
         lost=tidied.lost,
@@ -158,13 +158,21 @@ def _claim_once(state: State, node: Node, claim: Claim) -> _Given | None:
 
 def _claim(state: State, node: Node, claim: Claim) -> _Given:
     claiming = _Claiming(node, claim, looks=claim.count + MOST_PASSED_OVER)
+    found = (state.queues.get(name) for name in claim.queues)
+    queues = [queue for queue in found if queue is not None and not queue.paused]
+
+    if not claim.count:
+        hints.satisfy(state, node.info.id)
+
+        for queue in queues:
+            hints.wake_some(state, queue.hungry, len(queue.ready))
+
+        return _Given(filled=True, runs=[])
+
     aside.bring_back(state, node, claim)
 
-    for name in claim.queues:
-        queue = state.queues.get(name)
-
-        if queue is not None and not queue.paused:
-            _take(state, queue, claiming)
+    for queue in queues:
+        _take(state, queue, claiming)
 
     return _Given(claiming.filled, claiming.runs, claiming.expired)
 
@@ -199,7 +207,8 @@ def _wake_who_knows(state: State, queue: Queue, job: str, claiming: _Claiming) -
         claiming.unknown.add((queue.name, job))
 
 
-def _claimed(run: Run) -> ClaimedRun:
+def claimed(run: Run) -> ClaimedRun:
+    """A running run, as it is told to the node that has it."""
     new = run.new
 
     return ClaimedRun(

@@ -1,11 +1,17 @@
 """The scripts, read from their files.
 
-A script is ``lua/<name>.lua``. Two things are done to its text:
+A script is ``lua/<name>.lua``. This is done to its text:
 
 * ``-- include: <part>`` is replaced by ``lua/shared/<part>.lua``, each part once, at its first mention. The part
   ``constants`` is made here, from the constants that both backends share.
 * ``NEW_RUN.id`` and the like become numbers: the places of fields in the arrays that stand for our records on the way
   in (see :mod:`.wire`). They follow the order of the fields in :mod:`anysched.backends.records`.
+
+A script is run from its first line at each call, so what it defines costs as much as what it does: after a pause, when
+the processor has forgotten it, several times as much as the commands. Hence two things more:
+
+* What is not named is left out.
+* ``keys.run(id)`` and the like are replaced by what they stand for.
 """
 
 from __future__ import annotations
@@ -42,8 +48,13 @@ _DEFINITION = re.compile(
     r"^function ([a-z]+\.[a-z_]+)\((?:.* end|(?:.*\n)*?end)\n|^local ([A-Z_]+) = \{\n(?:.*\n)*?\}\n", re.MULTILINE
 )
 _NAME = re.compile(r"\b[a-z]+\.[a-z_]+\b|\b[A-Z_]+\b")
+
+# In the part that makes keys, and where they are used.
+_KEYS = re.compile(r"^local keys = \{\n((?:.*\n)*?)\}\n", re.MULTILINE)
+_KEY = re.compile(r"^(?:  |keys\.)([A-Z_]+) = (PREFIX \.\. '[a-z-]+'),?.*\n", re.MULTILINE)
+_KEY_OF = re.compile(r"^function keys\.([a-z_]+)\((\w+)\) return (PREFIX \.\. '[a-z-]+:' \.\. )\2 end\n", re.MULTILINE)
+_CALL = re.compile(r"\bkeys\.([a-z_]+)\(")
 _NAME_OF_KEY = re.compile(r"\bkeys\.([A-Z_]+)\b")
-_KEY = re.compile(r"^  ([A-Z_]+) = PREFIX .*\n", re.MULTILINE)
 
 _LAYOUTS: dict[str, type[msgspec.Struct]] = {
     "NEW_RUN": NewRun,
@@ -65,8 +76,8 @@ local POISON_ERROR = [==[{POISON_ERROR}]==]
 @cache
 def script(name: str) -> Script:
     """The script of that name, whole."""
-    text = _without_unused(_included(_read(f"{name}.lua"), set()))
-    return Script(name, _PLACE.sub(_place, text))
+    text = _included(_read(f"{name}.lua"), set())
+    return Script(name, _PLACE.sub(_place, _with_keys(_without_unused(text))))
 
 
 def all_scripts() -> list[Script]:
@@ -91,11 +102,7 @@ def _included(text: str, seen: set[str]) -> str:
 
 
 def _without_unused(text: str) -> str:
-    """The text without shared functions, keys and tables that it does not name.
-
-    A script is run from its first line at each call, so that what it defines and does not need costs as much as the
-    work of a small one. What is named in a comment counts as needed.
-    """
+    """The text without shared functions and tables that it does not name. What a comment names counts as needed."""
     defined = {(match[1] or match[2]): match[0] for match in _DEFINITION.finditer(text)}
     wanted = _NAME.findall(_DEFINITION.sub("", text))
     used: set[str] = set()
@@ -108,9 +115,33 @@ def _without_unused(text: str) -> str:
             body = defined[name]
             wanted += _NAME.findall(body[body.index(name) + len(name) :])
 
-    text = _DEFINITION.sub(lambda match: match[0] if (match[1] or match[2]) in used else "", text)
-    keys = set(_NAME_OF_KEY.findall(text))
-    return _KEY.sub(lambda match: match[0] if match[1] in keys else "", text)
+    return _DEFINITION.sub(lambda match: match[0] if (match[1] or match[2]) in used else "", text)
+
+
+def _with_keys(text: str) -> str:
+    """The text with each key put together where it is used, and without what defines them."""
+    made = {match[1]: match[2] for match in _KEY.finditer(text)}
+    made_of = {match[1]: match[3] for match in _KEY_OF.finditer(text)}
+    text = _NAME_OF_KEY.sub(lambda match: f"({made[match[1]]})", _KEY.sub("", _KEY_OF.sub("", _KEYS.sub("", text))))
+
+    while call := _CALL.search(text):
+        end = _closing(text, call.end())
+        text = f"{text[: call.start()]}({made_of[call[1]]}({text[call.end() : end]})){text[end + 1 :]}"
+
+    return text
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the parenthesis ends that was opened right before. There are none in strings within."""
+    depth = 1
+
+    for at in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+
+        if depth == 0:
+            return at
+
+    raise ValueError(text[start : start + 80])
 
 
 def _read(path: str) -> str:

@@ -69,6 +69,8 @@ _RUNS = Fire.__struct_fields__.index("runs")
 Blob = bytes | msgspec.Raw
 
 
+_TAKE = b"take\n"
+
 _NOTHING = msgspec.Raw(b"\xa0")
 """An empty text."""
 
@@ -94,6 +96,14 @@ class _Named(msgspec.Struct, frozen=True):
     corrupt: msgspec.Raw = _NOTHING
 
 
+class _Taken(msgspec.Struct, frozen=True):
+    """A run that comes with a hint, and for whom it is."""
+
+    node: str
+    now_ms: int
+    run: ClaimedRun
+
+
 class _Queue(msgspec.Struct, frozen=True):
     """As :class:`QueueRecord`, the name not looked at."""
 
@@ -105,6 +115,7 @@ class _Queue(msgspec.Struct, frozen=True):
 _ENQUEUED = Decoder(list[tuple[int, str]])
 _WORK = Decoder(WorkReply, strict=False)
 _CLAIMED = Decoder(ClaimedRun, strict=False)
+_TAKEN = Decoder(_Taken, strict=False)
 _TICK = Decoder(TickReply, strict=False)
 _DUE = Decoder(DueEntry, strict=False)
 _RUN = Decoder(RunRecord, strict=False)
@@ -265,6 +276,9 @@ def decode_totals(counts: bytes, unknown: bytes) -> Totals:
 
 def decode_hints(message: bytes) -> list[Hint]:
     """Hints, one for each name in the message; a kind that is not known here is left out."""
+    if message.startswith(_TAKE):
+        return [_taken(message[len(_TAKE) :])]
+
     kind, *names = message.decode("utf-8", "replace").split("\n")
 
     match kind:
@@ -276,6 +290,16 @@ def decode_hints(message: bytes) -> list[Hint]:
 
         case _:
             return []
+
+
+def _taken(blob: bytes) -> Hint:
+    """A hint with a run in it. If that cannot be read, the node that should have it hands it back unseen."""
+    try:
+        taken = _TAKEN.decode(blob)
+    except UNREADABLE:
+        return Hint("work")
+
+    return Hint("take", taken.node, taken.run, taken.now_ms)
 
 
 def _held(raw: msgspec.Raw) -> Iterator[Held]:

@@ -25,9 +25,11 @@ in real time: that takes some 20 s, half of it for the one test that waits until
 
 from __future__ import annotations
 
+from .batches import BatchConformance
 from .enqueueing import EnqueueConformance
 from .entries import EntryConformance
 from .firing import FireConformance
+from .handing import DecliningConformance, HandingConformance
 from .leasing import LeaseConformance
 from .listing import ListConformance
 from .locks import LockConformance
@@ -40,9 +42,12 @@ from .working import WorkConformance
 __all__ = [
     "AsideConformance",
     "BackendConformance",
+    "BatchConformance",
+    "DecliningConformance",
     "EnqueueConformance",
     "EntryConformance",
     "FireConformance",
+    "HandingConformance",
     "HintConformance",
     "LeaseConformance",
     "ListConformance",
@@ -55,6 +60,9 @@ __all__ = [
 
 class BackendConformance(
     EnqueueConformance,
+    BatchConformance,
+    HandingConformance,
+    DecliningConformance,
     WorkConformance,
     LeaseConformance,
     AsideConformance,

@@ -54,14 +54,16 @@ class Inbox:
         self.hints.append(hint)
         self._arrived.set()
 
-    async def expect(self, kind: str, name: str = "") -> None:
+    async def expect(self, kind: str, name: str = "") -> Hint:
         """Wait for a hint of that kind and name, and forget it and all before it."""
         with fail_after(PATIENCE):
             while not (wanted := [at for at, hint in enumerate(self.hints) if (hint.kind, hint.name) == (kind, name)]):
                 self._arrived = Event()
                 await self._arrived.wait()
 
+        hint = self.hints[wanted[0]]
         del self.hints[: wanted[0] + 1]
+        return hint
 
 
 @define(eq=False)
@@ -122,9 +124,11 @@ class Stage:
         queues: tuple[str, ...] = ("default",),
         limits: dict[str, int] | None = None,
         number: int = 0,
+        takes: bool = False,
     ) -> WorkReply:
         """Settle and claim."""
-        claim = Claim(number=number or self.number(node_id), count=count, queues=queues, limits=limits or {})
+        number = number or self.number(node_id)
+        claim = Claim(number=number, count=count, queues=queues, limits=limits or {}, takes=takes)
         return await self.backend.work(node_id, outcomes, claim)
 
     async def claim(self, node_id: str = "node", **fields: Any) -> list[ClaimedRun]:
@@ -197,6 +201,12 @@ class Stage:
         assert answer is not None
         assert answer.done
         return answer.made, answer.skipped
+
+    async def handed_over(self, inbox: Inbox, node_id: str = "node") -> ClaimedRun:
+        """The run that comes with the next hint to a node."""
+        run = (await inbox.expect("take", node_id)).run
+        assert run is not None
+        return run
 
     # --- locks and hints -------------------------------------------------------------------------------------
 

@@ -36,8 +36,8 @@ class Faults:
         crash_at_call: share at which the machine dies, before or after the effect.
         pause_at_call: share at which it stands still, likewise.
         lost_hint: share of hints that never come.
-        doubled_hint: share that come twice.
-        late_hint: share that come up to 2 s late.
+        doubled_hint: share that come once more, late.
+        late_hint: share that come up to 2 s late, some up to 30 s; others overtake them.
         crashes: machines killed, per minute: at once, or after some more steps of whatever their tasks are doing.
         pauses: machines that stand still for 1 s to three leases, and go on, per minute; likewise.
         cuts: machines that cannot reach the backend for up to three leases, per minute.

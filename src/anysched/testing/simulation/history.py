@@ -8,7 +8,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-__all__ = ["Answered", "Began", "Command", "Ended", "Happened", "History", "Record"]
+from anysched.backends import ClaimedRun
+
+__all__ = ["Answered", "Began", "Command", "Ended", "HandedOver", "Happened", "History", "Record"]
 
 
 @frozen(kw_only=True)
@@ -54,6 +56,14 @@ class Answered(Record):
     arguments: Mapping[str, Any]
     answer: Any
     sent_at: int
+
+
+@frozen(kw_only=True)
+class HandedOver(Record):
+    """The backend gave a run to a node with a hint, be that lost on its way or not. The command comes after it."""
+
+    run: ClaimedRun
+    node_id: str
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from anyio import TASK_STATUS_IGNORED, Event, create_task_group, move_on_after, sleep, sleep_forever
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
@@ -49,9 +49,12 @@ from anysched.clock import Clock, clock_in_force
 from anysched.errors import BackendUnavailable
 
 from .faults import Faults, Trouble
-from .history import Answered, Command, History
+from .history import Answered, Command, HandedOver, History
 
 __all__ = ["Link", "Wire"]
+
+_VERY_LATE = 30.0
+"""Seconds: as long as several leases."""
 
 _MOST_AT_ONCE = 5_000
 """Commands at one instant of virtual time. It does not pass while somebody asks again and again without a pause."""
@@ -240,6 +243,9 @@ class Link:
 
         def arrive(hint: Hint) -> None:
             # Called by whoever hints, on its machine.
+            if hint.run is not None:
+                self.wire.history.add(HandedOver, self.machine, run=hint.run, node_id=hint.name)
+
             arrived.append(hint)
             self._woken.set()
 
@@ -251,7 +257,7 @@ class Link:
                 self._woken = Event()
 
                 while arrived:
-                    await self._pass_on(arrived.pop(0), deliver)
+                    self._pass_on(arrived.pop(0), deliver, group)
 
                 await self._woken.wait()
 
@@ -259,7 +265,7 @@ class Link:
 
         raise BackendUnavailable("the connection was lost")
 
-    async def _pass_on(self, hint: Hint, deliver: Callable[[Hint], None]) -> None:
+    def _pass_on(self, hint: Hint, deliver: Callable[[Hint], None], late: TaskGroup) -> None:
         point = 1.0 if self.is_calm else self.chance.random()
         faults, times = self.faults, 1
 
@@ -268,13 +274,19 @@ class Link:
             times = 0
         elif point < faults.lost_hint + faults.doubled_hint:
             self.wire.history.count("doubled_hint")
-            times = 2
+            late.start_soon(self._deliver_late, hint, deliver)
         elif point < faults.lost_hint + faults.doubled_hint + faults.late_hint:
             self.wire.history.count("late_hint")
-            await self._dawdle(self.chance.uniform(0.01, 2.0))
+            times = 0
+            late.start_soon(self._deliver_late, hint, deliver)
 
         for _ in range(times):
             deliver(hint)
+
+    async def _deliver_late(self, hint: Hint, deliver: Callable[[Hint], None]) -> None:
+        """Others overtake it; and some come when nobody expects them any more."""
+        await self._dawdle(self.chance.choice((0.05, 2.0, 2.0, _VERY_LATE)) * self.chance.random())
+        deliver(hint)
 
     # --- the interface -----------------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@
 --
 -- Returns  for each that was not made, its number (from 0) and the id that stands for it: msgpack, an array of pairs
 --
+-- include: alone
 -- include: storing
 
-local groups = cmsgpack.unpack(ARGV[1])
 local names = {}
 
 for _, group in ipairs(groups) do

@@ -6,24 +6,24 @@
 --
 -- include: places
 
-local function sum(command, names)
+local function count_ready()
   local total = 0
 
-  for _, key in ipairs(names) do
-    total = total + redis.call(command, key)
+  for _, queue in ipairs(redis.call('SMEMBERS', keys.QUEUES)) do
+    total = total + redis.call('ZCARD', keys.ready(queue))
   end
 
   return total
 end
 
-local function keys_of(names, make_key)
-  local made = {}
+local function count_running()
+  local total = 0
 
-  for i, name in ipairs(names) do
-    made[i] = make_key(name)
+  for _, node in ipairs(redis.call('ZRANGE', keys.NODES, 0, -1)) do
+    total = total + redis.call('ZCARD', keys.held(node))
   end
 
-  return made
+  return total
 end
 
 -- Whether a live node has the job among its own.
@@ -52,9 +52,9 @@ end
 local counted = redis.call('HMGET', keys.TOTALS, 'succeeded', 'failed', 'cancelled', 'expired')
 
 local counts = cmsgpack.pack({
-  ready = sum('ZCARD', keys_of(redis.call('SMEMBERS', keys.QUEUES), keys.ready)) + set_aside,
+  ready = count_ready() + set_aside,
   scheduled = redis.call('ZCARD', keys.DUE),
-  running = sum('ZCARD', keys_of(redis.call('ZRANGE', keys.NODES, 0, -1), keys.held)),
+  running = count_running(),
   waiting = redis.call('ZCARD', keys.WAITING),
   failed_kept = redis.call('ZCOUNT', keys.FAILED_UNTIL, '(' .. clock.digits(clock.NOW), '+inf'),
   set_aside = set_aside,

@@ -342,11 +342,25 @@ local function open_queues(queues)
   return open
 end
 
+-- The node wants nothing for now: others are woken for what it may have been woken for.
+local function decline(queues)
+  hints.satisfy(node)
+
+  for _, queue in ipairs(queues) do
+    hints.wake(queue, redis.call('ZCARD', keys.ready(queue)))
+  end
+end
+
 -- Whether the claim was filled.
 local function claim_new(claim)
   local count, limits = claim[CLAIM.count], claim[CLAIM.limits]
   local queues = open_queues(claim[CLAIM.queues])
   local looks = count + MOST_PASSED_OVER
+
+  if count == 0 then
+    decline(queues)
+    return true
+  end
 
   if redis.call('EXISTS', keys.ASIDES) == 1 then
     bring_back(queues, limits)
@@ -422,9 +436,9 @@ local function claim_once(claim, slot, last)
   return filled
 end
 
-local function be_hungry(queues)
-  local since = clock.in_order()
-  redis.call('HSET', keys.node(node), 'hungry', cmsgpack.pack(queues))
+local function be_hungry(claim)
+  local since, queues = clock.in_order(), claim[CLAIM.queues]
+  redis.call('HSET', keys.node(node), 'hungry', cmsgpack.pack({queues, claim[CLAIM.takes] and claim[CLAIM.limits]}))
   redis.call('ZADD', keys.HUNGRY, since, node)
   redis.call('SET', keys.LOOKOUT, node)
   places.sooner = nil
@@ -469,7 +483,7 @@ if claim and is_known then
   if filled then
     nodes.pass_on_watch(node)
   elseif filled == false then
-    be_hungry(claim[CLAIM.queues])
+    be_hungry(claim)
     next_due_ms = nodes.next_look(node)
   end
 end

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from anysched.entry import EntrySpec
 
-from ..history import Answered, Began, Command, Ended, History
+from ..history import Answered, Began, Command, Ended, HandedOver, History
 from .leases import TRUSTED_SHARE, Windows, read_standstills, read_trust, when
 
 __all__ = ["check_holders"]
@@ -67,6 +67,8 @@ def _read_executions(history: History) -> list[_Execution]:
     for record in history.records:
         if isinstance(record, Command) and record.name == "work":
             nodes |= {run.token: record.arguments["node_id"] for run in record.answer.runs}
+        elif isinstance(record, HandedOver):
+            nodes[record.run.token] = record.node_id
         elif isinstance(record, Began):
             one = live[record.machine, record.token] = _Execution(record, nodes.get(record.token, ""))
             found.append(one)
@@ -103,6 +105,10 @@ def _check_trust(executions: Iterable[_Execution], history: History) -> Iterator
 
 
 def _check_runs(executions: Iterable[_Execution]) -> Iterator[str]:
+    for token, group in _grouped(executions, lambda one: str(one.began.token)).items():
+        if len(group) > 1:
+            yield f"run {group[0].began.run_id} was executed {len(group)} times under the token {token}"
+
     for run_id, group in _grouped(executions, lambda one: one.began.run_id).items():
         for at, who in _crowds(group, 1):
             yield f"run {run_id} was executed by {_names(who)} at once, at {when(at)}"

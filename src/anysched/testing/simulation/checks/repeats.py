@@ -9,7 +9,7 @@ from attrs import define, field
 from anysched.backends import RunRecord
 from anysched.run import FINAL
 
-from ..history import Answered, Command, Ended, Happened, History
+from ..history import Answered, Command, Ended, HandedOver, Happened, History
 from .leases import LeaseModel
 
 __all__ = ["Repeats", "check_repeats", "read_repeats"]
@@ -76,9 +76,11 @@ class Repeats:
 
         self._leases.take(command)
 
-    def note(self, record: Answered | Ended | Happened) -> None:
+    def note(self, record: Answered | Ended | HandedOver | Happened) -> None:
         """Something else happened."""
         match record:
+            case HandedOver():
+                self._claimed(record.run.id, record.run.token, record.node_id, record.at)
             case Answered() if record.name == "enqueue":
                 self._accepted |= dict.fromkeys(answer.id for answer in record.answer)
             case Ended() if record.how == "returned" and record.token in self._attempts:
@@ -113,19 +115,21 @@ class Repeats:
                 attempt.settled = outcome.kind
 
         for run in command.answer.runs:
-            if run.token not in self._attempts:
-                self._claimed(run.id, run.token, command)
+            self._claimed(run.id, run.token, command.arguments["node_id"], command.at)
 
-    def _claimed(self, run_id: str, token: int, command: Command) -> None:
+    def _claimed(self, run_id: str, token: int, node_id: str, at: int) -> None:
+        if token in self._attempts:
+            return
+
         tokens = self._tokens.setdefault(run_id, [])
         before = self._attempts[tokens[-1]] if tokens else None
 
-        if before is not None and not before.settled and self._has_lost_its_lease(before.node, command.at):
+        if before is not None and not before.settled and self._has_lost_its_lease(before.node, at):
             before.lost = True
-            self.recoveries.append((command.at - self._renewed[before.node]) / 1e6)
+            self.recoveries.append((at - self._renewed[before.node]) / 1e6)
 
         tokens.append(token)
-        self._attempts[token] = _Attempt(run_id, command.arguments["node_id"])
+        self._attempts[token] = _Attempt(run_id, node_id)
 
     def _has_lost_its_lease(self, node_id: str, at: int) -> bool:
         return not self._leases.stands(node_id, at) and node_id not in self._handed_back
@@ -138,7 +142,7 @@ def read_repeats(history: History) -> Repeats:
     for record in history.records:
         if isinstance(record, Command):
             found.take(record)
-        elif isinstance(record, (Answered, Ended, Happened)):
+        elif isinstance(record, (Answered, Ended, HandedOver, Happened)):
             found.note(record)
 
     found.conclude()

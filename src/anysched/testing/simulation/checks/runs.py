@@ -12,7 +12,7 @@ from anysched.options import decode_options
 from anysched.retry import RetryPolicy
 from anysched.run import FINAL
 
-from ..history import Answered, Command, Happened, History
+from ..history import Answered, Command, HandedOver, Happened, History
 from .leases import LeaseModel, when
 
 __all__ = ["check_runs"]
@@ -55,17 +55,22 @@ def check_runs(history: History, retries: Mapping[str, RetryPolicy]) -> Iterator
     lives = _Lives(retries)
 
     for record in history.records:
-        if isinstance(record, Command):
-            lives.take(record)
-            lives.leases.take(record)
-        elif isinstance(record, Answered) and record.name == "enqueue":
-            lives.accepted |= dict.fromkeys(answer.id for answer in record.answer)
-        elif isinstance(record, Happened) and record.what == "stopping":
-            lives.calm[record.machine] = record.detail["calm"]
-        elif isinstance(record, Happened) and record.what == "ended":
-            lives.end(record)
-        elif isinstance(record, Happened) and record.what in ("at first", "quiet"):
-            lives.count(record)
+        match record:
+            case Command():
+                lives.take(record)
+                lives.leases.take(record)
+            case HandedOver():
+                lives.claimed(record.run, record.node_id, record.at, {})
+            case Answered(name="enqueue"):
+                lives.accepted |= dict.fromkeys(answer.id for answer in record.answer)
+            case Happened(what="stopping"):
+                lives.calm[record.machine] = record.detail["calm"]
+            case Happened(what="ended"):
+                lives.end(record)
+            case Happened(what="at first" | "quiet"):
+                lives.count(record)
+            case _:
+                pass
 
     yield from lives.found
 
@@ -180,7 +185,7 @@ class _Lives:
         limits = claim.limits if claim is not None else dict[str, int]()
 
         for run in reply.runs:
-            self._claimed(self.life(run.id), run, command, limits)
+            self.claimed(run, arguments["node_id"], command.at, limits)
 
     def _settled(self, life: _Life, outcome: Outcome, answer: bool, at: int) -> None:
         token = outcome.token
@@ -219,9 +224,9 @@ class _Lives:
 
     # --- claimed -----------------------------------------------------------------------------------------------
 
-    def _claimed(self, life: _Life, run: ClaimedRun, command: Command, limits: Mapping[str, int]) -> None:
-        at, node_id = command.at, command.arguments["node_id"]
-        about = f"run {life.id}"
+    def claimed(self, run: ClaimedRun, node_id: str, at: int, limits: Mapping[str, int]) -> None:
+        """A node was given a run."""
+        life, about = self.life(run.id), f"run {run.id}"
 
         if run.token in life.claims:
             if life.claims[run.token] != node_id:

@@ -1,5 +1,5 @@
 -- Wake-ups. A hint is a short text on a channel, its kind and the names it is about, each on a line: "work", "entries",
--- "cancel <id>", "done <id> <id> ...", "lock <name>". Those about ends of runs are collected and sent once per inbox by
+-- "cancel <id>", "done <id> <id> ...", "lock <name>"; "take" is followed by msgpack (see alone.lua). Those about ends of runs are collected and sent once per inbox by
 -- send_done(). A hint that cannot be sent (a user without rights on channels) is never an error.
 -- include: records
 
@@ -27,12 +27,13 @@ function hints.send_all(text) hints.publish(keys.HINTS, text) end
 
 -- Takes a node off the lists of the hungry.
 function hints.satisfy(node)
-  local queues = redis.pcall('HGET', keys.node(node), 'hungry')
+  local appetite = redis.pcall('HGET', keys.node(node), 'hungry')
 
-  if type(queues) == 'string' then
-    local well, names = pcall(cmsgpack.unpack, queues)
+  if type(appetite) == 'string' then
+    local well, parts = pcall(cmsgpack.unpack, appetite)
+    local queues = well and type(parts) == 'table' and parts[1]
 
-    for _, queue in ipairs(well and type(names) == 'table' and names or {}) do
+    for _, queue in ipairs(type(queues) == 'table' and queues or {}) do
       redis.call('ZREM', keys.hungry(tostring(queue)), node)
     end
 

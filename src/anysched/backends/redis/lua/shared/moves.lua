@@ -5,7 +5,6 @@
 
 local moves = {
   SHORTEST_TTL_MS = 10000,
-  DEFAULT_TTL_MS = 3600000,
   MOST_ERRORS = 16,
   FINAL = {succeeded = true, failed = true, cancelled = true, expired = true},
 }
@@ -98,7 +97,7 @@ end
 -- Ends a run, with all that hangs on it.
 function moves.finish(id, run, status, ttl_ms, result)
   local key = keys.run(id)
-  ttl_ms = math.max(ttl_ms or run.ttl_ms or moves.DEFAULT_TTL_MS, moves.SHORTEST_TTL_MS)
+  ttl_ms = math.max(ttl_ms or run.ttl_ms or DEFAULT_TTL_MS, moves.SHORTEST_TTL_MS)
   moves.uproot(id, run)
 
   if run.expires_at_ms and not run.started_ms then

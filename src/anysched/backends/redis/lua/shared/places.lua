@@ -2,10 +2,9 @@
 -- and retrying ones in the due times; running ones with their node; final ones in the lists of the newest.
 -- Changes are collected here and made by place_all(), one command for many runs.
 -- include: hints
+-- include: fields
 
 local places = {
-  -- A queue is ordered by -priority * RANK + sequence.
-  RANK = 17592186044416,
   LISTED = 1000,
   LISTED_SLACK = 500,
 
@@ -82,7 +81,7 @@ function places.place_becoming()
   local queues = {}
 
   for i = 1, #becoming, 4 do
-    local queue, place = becoming[i + 1], -becoming[i + 2] * places.RANK
+    local queue, place = becoming[i + 1], -becoming[i + 2] * RANK
 
     if not becoming[i + 3] then
       sequence = sequence + 1

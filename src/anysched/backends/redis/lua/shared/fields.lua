@@ -1,0 +1,47 @@
+-- A new run's record. A new run is an array as NEW_RUN names its places.
+-- include: clock
+
+-- A queue is ordered by -priority * RANK + sequence.
+local RANK = 17592186044416
+
+local DEFAULT_TTL_MS = 3600000
+
+local fields = {}
+
+function fields.earlier(a, b)
+  if a > 0 and b > 0 then
+    return math.min(a, b)
+  end
+
+  return math.max(a, b)
+end
+
+-- What is to be stored, but for the payload: only what is not the default, so that a waiting run takes little memory.
+function fields.of(new, entry_id, due_ms, status)
+  local list = {'job', new[NEW_RUN.job], 'enqueued_ms', clock.NOW_TEXT}
+  local count = 4
+
+  local function put(name, value)
+    list[count + 1] = name
+    list[count + 2] = value
+    count = count + 2
+  end
+
+  local queue, priority = new[NEW_RUN.queue], new[NEW_RUN.priority]
+  local key, options = new[NEW_RUN.key], new[NEW_RUN.options]
+  local scheduled_for_ms, ttl_ms = new[NEW_RUN.scheduled_for_ms], new[NEW_RUN.ttl_ms]
+  local deadline_after_ms = new[NEW_RUN.deadline_after_ms]
+  local deadline_ms = fields.earlier(new[NEW_RUN.deadline_ms], deadline_after_ms > 0 and clock.NOW + deadline_after_ms or 0)
+
+  if status ~= 'ready' then put('status', status) end
+  if options ~= '' then put('options', options) end
+  if queue ~= 'default' then put('queue', queue) end
+  if priority ~= 0 then put('priority', priority) end
+  if due_ms > 0 then put('due_ms', due_ms) end
+  if deadline_ms > 0 then put('deadline_ms', deadline_ms) end
+  if key ~= '' then put('key', key) end
+  if entry_id ~= '' then put('entry_id', entry_id) end
+  if scheduled_for_ms ~= 0 then put('scheduled_for_ms', scheduled_for_ms) end
+  if ttl_ms ~= DEFAULT_TTL_MS then put('ttl_ms', ttl_ms) end
+  return list
+end
