@@ -30,7 +30,8 @@ R = TypeVar("R")
 @define(eq=False)
 class _Call(Generic[T, R]):
     items: Sequence[T]
-    wakened: Event = field(factory=Event)
+    wakened: Event | None = None
+    """There is one as soon as somebody waits for it."""
     answers: Sequence[R] | None = None
     error: Exception | None = None
     leads: bool = False
@@ -84,6 +85,8 @@ class Batcher(Generic[T, R]):
         return _outcome(call)
 
     async def _stand_in_line(self, call: _Call[T, R]) -> None:
+        call.wakened = Event()
+
         try:
             await call.wakened.wait()
         except BaseException:
@@ -113,7 +116,8 @@ class Batcher(Generic[T, R]):
             _deal(batch, answers)
         finally:
             for call in batch:
-                call.wakened.set()
+                if call.wakened is not None:
+                    call.wakened.set()
 
             self._pass_on()
 
@@ -137,8 +141,11 @@ class Batcher(Generic[T, R]):
 
     def _pass_on(self) -> None:
         if self._line:
-            self._line[0].leads = True
-            self._line[0].wakened.set()
+            first = self._line[0]
+            first.leads = True
+
+            if first.wakened is not None:
+                first.wakened.set()
         else:
             self._in_flight = False
 

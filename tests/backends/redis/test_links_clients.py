@@ -12,6 +12,7 @@ import pytest
 import redis
 import redis.asyncio
 from coredis.retry import ConstantRetryPolicy
+from redis._parsers import _AsyncRESP2Parser, _AsyncRESP3Parser
 
 from anysched.backends.redis.link import Link, Script, open_link
 from anysched.errors import BackendUnavailable, InvalidOption
@@ -55,7 +56,9 @@ async def client_of(library: str, port: int, **options: Any) -> AsyncGenerator[A
             yield theirs
 
     else:
+        parser = {name: options.pop(name) for name in ("parser_class",) if name in options}
         theirs = redis.asyncio.Redis(port=port, **options)
+        theirs.connection_pool.connection_kwargs |= parser
         yield theirs
         await theirs.aclose()
 
@@ -100,16 +103,25 @@ async def test_replies_are_raw_however_the_client_decodes(server: RedisServer, l
     assert [b"\xff"] == heard
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
-async def test_either_protocol_will_do(server: RedisServer, protocol: int, anyio_backend_name: str) -> None:
-    """redis-py lets its user choose; replies, maps and messages are the same."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"protocol": 2},
+        {"protocol": 3},
+        {"protocol": 2, "parser_class": _AsyncRESP2Parser},
+        {"protocol": 3, "parser_class": _AsyncRESP3Parser},
+    ],
+    ids=["2", "3", "2 in Python", "3 in Python"],
+)
+async def test_either_protocol_will_do(server: RedisServer, options: dict[str, Any], anyio_backend_name: str) -> None:
+    """redis-py lets its user choose, and parses in Python without hiredis; replies, maps and messages are the same."""
     if anyio_backend_name == "trio":
         pytest.skip("redis-py does not run on Trio")
 
     arrived = anyio.Event()
 
     async with (
-        client_of("redis-py", server.port, protocol=protocol) as theirs,
+        client_of("redis-py", server.port, **options) as theirs,
         open_by(theirs, time_limit=0.2) as link,
         anyio.create_task_group() as listening,
     ):

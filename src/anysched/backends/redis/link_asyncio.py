@@ -11,17 +11,17 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from anyio import move_on_after
 from anyio.lowlevel import checkpoint
-from attrs import Factory, define
+from attrs import Factory, define, field
 from redis.asyncio import ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from anysched.backends.redis.addresses import Address
@@ -38,6 +38,7 @@ from anysched.backends.redis.link import (
     NoScript,
     Wire,
 )
+from anysched.backends.redis.receiving import PushNotification, Receiver, receive
 from anysched.errors import BackendUnavailable
 
 __all__ = ["AsyncioClient", "open_client"]
@@ -135,21 +136,38 @@ class AsyncioClient:
 
     async def hear(self, channels: Sequence[str], deliver: Callable[[bytes], None], ready: Callable[[], None]) -> None:
         """See :meth:`.Client.hear`."""
-        async with self._connection() as connection:
-            await connection.send_command("SUBSCRIBE", *channels)
-            missing = len(channels)
+        missing = len(channels)
 
-            while True:
-                message = await self._next_message(connection)
+        def take(message: Any) -> None:
+            nonlocal missing
 
-                if message[0] == b"message":
-                    deliver(message[2])
+            if isinstance(message, Exception):
+                raise message
 
-                elif message[0] == b"subscribe":
+            match message:
+                case [b"message", _, text]:
+                    deliver(text)
+                case [b"subscribe", *_]:
                     missing -= 1
 
                     if missing == 0:
                         ready()
+                case _:
+                    pass
+
+        async with self._connection() as connection:
+            messages = _Messages()
+            receiver = receive(connection, messages.add)
+
+            if receiver is not None:
+                receiver.ended.add_done_callback(messages.stir)
+                receiver.send(receiver.pack(("SUBSCRIBE", *channels)))
+                await self._hear_by(receiver, messages, take)
+
+            await connection.send_command("SUBSCRIBE", *channels)
+
+            while True:
+                take(await self._next_message(connection))
 
     async def close(self) -> None:
         """See :meth:`.Client.close`."""
@@ -164,14 +182,39 @@ class AsyncioClient:
             for each in (pool, *(redis.connection_pool for redis in (watchers.sentinels if watchers else ()))):
                 await each.disconnect()
 
-    async def _next_message(self, connection: Any) -> list[Any]:
+    async def _hear_by(self, receiver: Receiver, messages: _Messages, take: Callable[[Any], None]) -> NoReturn:
+        """Take messages until the connection is lost; out of silence, a sign of life is asked for."""
+        now = asyncio.get_running_loop().time
+        asked_at: float | None = None
+
+        while True:
+            while messages.line:
+                take(messages.line.popleft())
+
+            if receiver.ended.done():
+                raise receiver.ended.result()
+
+            if asked_at is not None and receiver.heard_at >= asked_at:
+                asked_at = None
+
+            until = receiver.heard_at + QUIET * self.time_limit if asked_at is None else asked_at + self.time_limit
+
+            if now() < until:
+                await messages.wait_until(until)
+            elif asked_at is not None:
+                raise BackendUnavailable(SILENT)
+            else:
+                asked_at = now()
+                receiver.send(receiver.pack(("PING",)))
+
+    async def _next_message(self, connection: Any) -> Any:
         """The next message; out of silence, a sign of life is asked for."""
         for limit in (QUIET * self.time_limit, self.time_limit):
             options = {"disable_decoding": True, "push_request": True, "disconnect_on_error": False}
             message = await connection.read_response(timeout=limit, **options)
 
             if message is not None:
-                return cast("list[Any]", message) if isinstance(message, list) else [message]
+                return message
 
             await connection.send_command("PING", check_health=False)
 
@@ -203,19 +246,56 @@ class AsyncioClient:
 
 
 @define(eq=False)
+class _Messages:
+    """What has come and was not taken yet. It is taken in a task, for which it waits here."""
+
+    line: deque[Any] = Factory(deque[Any])
+    _stirred: asyncio.Event = Factory(asyncio.Event)
+
+    def add(self, message: Any) -> None:
+        """One has come."""
+        self.line.append(message)
+        self._stirred.set()
+
+    def stir(self, _: object = None) -> None:
+        """Have a look taken."""
+        self._stirred.set()
+
+    async def wait_until(self, instant: float) -> None:
+        """Wait until stirred, or until then on the event loop's clock."""
+        self._stirred.clear()
+        timer = asyncio.get_running_loop().call_at(instant, self._stirred.set)
+
+        try:
+            await self._stirred.wait()
+        finally:
+            timer.cancel()
+
+
+@define(eq=False)
 class _AsyncioWire:
     """A connection, and those who wait for its replies, in order."""
 
     connection: Any
     time_limit: float
-    waiting: deque[asyncio.Future[Any]] = Factory(deque[asyncio.Future[Any]])
+    waiting: deque[_Waiting] = Factory(deque["_Waiting"])
+    receiver: Receiver | None = field(default=None, init=False)
+    """Reads the replies, unless the connection must be read by :meth:`_read_on`."""
     has_ended: bool = False
     """Nobody reads replies any more."""
+    _is_watched: bool = field(default=False, init=False)
+    """A timer is set for the oldest of those who wait."""
+
+    def __attrs_post_init__(self) -> None:
+        self.receiver = receive(self.connection, self._hand_on)
 
     @property
     def is_alive(self) -> bool:
         """See :attr:`.Wire.is_alive`."""
-        return self.connection.is_connected and not self.has_ended
+        if self.has_ended or not self.connection.is_connected:
+            return False
+
+        return self.receiver is None or self.receiver.is_open
 
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""
@@ -224,14 +304,24 @@ class _AsyncioWire:
         if not self.is_alive:  # sending would connect it behind the reader's back
             raise BackendUnavailable(LOST)
 
-        packed = connection.pack_command(*words)
+        receiver = self.receiver
+        packed = connection.pack_command(*words) if receiver is None else receiver.pack(words)
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        timer = loop.call_later(self.time_limit, _expire, reply)
-        self.waiting.append(reply)
+        self.waiting.append((reply, loop.time() + self.time_limit))
+
+        if not self._is_watched:
+            self._watch(loop)
 
         try:
-            await connection.send_packed_command(packed, check_health=False)
+            if receiver is None:
+                await connection.send_packed_command(packed, check_health=False)
+            else:
+                receiver.send(packed)
+
+                if receiver.is_full:
+                    await receiver.drain()
+
             return await reply
         except NoScriptError as error:
             raise NoScript from error
@@ -242,46 +332,81 @@ class _AsyncioWire:
 
             raise
         finally:
-            timer.cancel()
             reply.cancel()
 
     async def read(self) -> None:
         """Hand each reply to whom it belongs, until the connection is lost, which those who wait are told."""
-        read, waiting = self.connection.read_response, self.waiting
         lost: BaseException = BackendUnavailable(LOST)
 
         try:
-            while True:  # noqa: ASYNC913 - several replies may have come at once
-                try:
-                    answer, error = await read(disable_decoding=True, disconnect_on_error=False), None
-                except ResponseError as refusal:
-                    answer, error = None, refusal
-
-                reply = waiting.popleft()
-
-                if reply.done():
-                    continue
-
-                if error is None:
-                    reply.set_result(answer)
-                else:
-                    reply.set_exception(error)
+            if self.receiver is None:
+                await self._read_on()
+            else:
+                raise await asyncio.shield(self.receiver.ended)
         except (RedisError, OSError) as failure:
             lost = failure
             raise
         finally:
             self.has_ended = True
 
-            for reply in waiting:
+            for reply, _ in self.waiting:
                 if not reply.done():
                     reply.set_exception(lost)
 
+    async def _read_on(self) -> NoReturn:
+        read = self.connection.read_response
 
-def _expire(reply: asyncio.Future[Any], *, for_good: bool = False) -> None:
-    if reply.done():
-        return
+        while True:  # noqa: ASYNC913 - several replies may have come at once
+            try:
+                answer = await read(disable_decoding=True, disconnect_on_error=False)
+            except ResponseError as refusal:
+                answer = refusal
 
-    if for_good:
-        reply.set_exception(BackendUnavailable(SILENT))
-    else:
-        reply.get_loop().call_later(GRACE, partial(_expire, reply, for_good=True))
+            self._hand_on(answer)
+
+    def _hand_on(self, answer: Any) -> None:
+        """Give an answer to whoever has waited longest."""
+        if isinstance(answer, RedisConnectionError):
+            raise answer
+
+        # What was not asked for: a client that is set to it is told of changes in between.
+        if PushNotification is not None and isinstance(answer, PushNotification):
+            return
+
+        reply, _ = self.waiting.popleft()
+
+        if reply.done():
+            return
+
+        if isinstance(answer, Exception):
+            reply.set_exception(answer)
+        else:
+            reply.set_result(answer)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set a timer for the one who has waited longest, if anybody waits."""
+        at = next((until for reply, until in self.waiting if not reply.done()), None)
+        self._is_watched = at is not None
+
+        if at is not None:
+            loop.call_at(at, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up on those whose time is up: after a grace, in which what has come meanwhile is read."""
+        overdue = [reply for reply, until in self.waiting if until <= loop.time() and not reply.done()]
+
+        if overdue:
+            loop.call_later(GRACE, self._give_up, overdue, loop)
+        else:
+            self._watch(loop)
+
+    def _give_up(self, overdue: Sequence[asyncio.Future[Any]], loop: asyncio.AbstractEventLoop) -> None:
+        for reply in overdue:
+            if not reply.done():
+                reply.set_exception(BackendUnavailable(SILENT))
+
+        self._watch(loop)
+
+
+_Waiting = tuple["asyncio.Future[Any]", float]
+"""A reply that is to come, and until when on the event loop's clock."""

@@ -53,7 +53,7 @@ _NAME = re.compile(r"\b[a-z]+\.[a-z_]+\b|\b[A-Z_]+\b")
 _KEYS = re.compile(r"^local keys = \{\n((?:.*\n)*?)\}\n", re.MULTILINE)
 _KEY = re.compile(r"^(?:  |keys\.)([A-Z_]+) = (PREFIX \.\. '[a-z-]+'),?.*\n", re.MULTILINE)
 _KEY_OF = re.compile(r"^function keys\.([a-z_]+)\((\w+)\) return (PREFIX \.\. '[a-z-]+:' \.\. )\2 end\n", re.MULTILINE)
-_CALL = re.compile(r"\bkeys\.([a-z_]+)\(")
+_CALL = re.compile(r"\bkeys\.([a-z_]+)\(((?:[^()]|\([^()]*\))*)\)")
 _NAME_OF_KEY = re.compile(r"\bkeys\.([A-Z_]+)\b")
 
 _LAYOUTS: dict[str, type[msgspec.Struct]] = {
@@ -124,24 +124,7 @@ def _with_keys(text: str) -> str:
     made_of = {match[1]: match[3] for match in _KEY_OF.finditer(text)}
     text = _NAME_OF_KEY.sub(lambda match: f"({made[match[1]]})", _KEY.sub("", _KEY_OF.sub("", _KEYS.sub("", text))))
 
-    while call := _CALL.search(text):
-        end = _closing(text, call.end())
-        text = f"{text[: call.start()]}({made_of[call[1]]}({text[call.end() : end]})){text[end + 1 :]}"
-
-    return text
-
-
-def _closing(text: str, start: int) -> int:
-    """Where the parenthesis ends that was opened right before. There are none in strings within."""
-    depth = 1
-
-    for at in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[at], 0)
-
-        if depth == 0:
-            return at
-
-    raise ValueError(text[start : start + 80])
+    return _CALL.sub(lambda match: f"({made_of[match[1]]}({match[2]}))", text)
 
 
 def _read(path: str) -> str:

@@ -69,6 +69,9 @@ _RUNS = Fire.__struct_fields__.index("runs")
 Blob = bytes | msgspec.Raw
 
 
+_NONE = b"\x90"
+"""An empty array."""
+
 _TAKE = b"take\n"
 
 _NOTHING = msgspec.Raw(b"\xa0")
@@ -192,6 +195,9 @@ def _fire(fire: Fire) -> list[Any]:
 def decode_enqueued(reply: bytes, runs: Sequence[NewRun]) -> list[Enqueued]:
     """What stands for each of the runs that were to be stored; the reply names those that were not."""
     answers = [Enqueued(run.id, True) for run in runs]
+
+    if reply == _NONE:
+        return answers
 
     for index, found in _ENQUEUED.decode(reply):
         answers[index] = Enqueued(found, False)
