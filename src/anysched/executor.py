@@ -2,8 +2,8 @@
 
 An :class:`Executor` runs pieces of work, at most ``max_concurrent`` at once, in *slots*: tasks that take one piece
 after the other. A slot is made when there is work and no other slot is free to take it, and ends when there is none.
-Work that never suspends, however much of it there is, is done by one slot, which lets the event loop breathe every
-millisecond.
+Work that never suspends, however much of it there is, is done by one slot, which lets the event loop breathe four
+times in a millisecond.
 
 What always holds:
 

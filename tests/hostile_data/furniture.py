@@ -110,6 +110,7 @@ class Day:
         for _ in range(4):
             await self.claim(5, limits={"limited": 1})
 
+        await self.ask(backend.enqueue([new_run("alone", queue="other")]))
         held = Outcome(run_id="held", token=self.tokens["held"], kind="succeeded")
         await self.ask(backend.work("old", [held], None))
         await self.ask(backend.renew("new", LATER))
@@ -176,6 +177,8 @@ async def furnish(backend: Backend) -> Day:
     await backend.pause_queue("paused")
     await backend.watch("later", "me")
     await backend.enqueue([new_run("ready", key="k"), new_run("ready2", priority=1)])
+    # Waits, and may be handed what is enqueued alone.
+    await backend.work("old", (), Claim(number=3, count=1, queues=("other",), takes=True))
     return Day(backend, now, tokens)
 
 

@@ -81,6 +81,13 @@ def own(redis_url: str) -> Iterator[RespConnection]:
         yield connection
 
 
+@pytest.fixture(autouse=True)
+def everybody_listens(redis_url: str) -> Iterator[None]:
+    with RespConnection(Address.from_url(redis_url)) as connection:
+        connection.command("PSUBSCRIBE", f"{PREFIX}hint:*")
+        yield
+
+
 @pytest.fixture
 async def backend(redis_url: str) -> AsyncIterator[RedisBackend]:
     backend = RedisBackend.from_url(redis_url)

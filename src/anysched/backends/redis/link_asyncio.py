@@ -38,7 +38,7 @@ from anysched.backends.redis.link import (
     NoScript,
     Wire,
 )
-from anysched.backends.redis.receiving import PushNotification, Receiver, receive
+from anysched.backends.redis.receiving_asyncio import PushNotification, Receiver, receive
 from anysched.errors import BackendUnavailable
 
 __all__ = ["AsyncioClient", "open_client"]
@@ -157,10 +157,9 @@ class AsyncioClient:
 
         async with self._connection() as connection:
             messages = _Messages()
-            receiver = receive(connection, messages.add)
+            receiver = receive(connection, messages.add, messages.stir)
 
             if receiver is not None:
-                receiver.ended.add_done_callback(messages.stir)
                 receiver.send(receiver.pack(("SUBSCRIBE", *channels)))
                 await self._hear_by(receiver, messages, take)
 
@@ -257,7 +256,7 @@ class _Messages:
         self.line.append(message)
         self._stirred.set()
 
-    def stir(self, _: object = None) -> None:
+    def stir(self) -> None:
         """Have a look taken."""
         self._stirred.set()
 

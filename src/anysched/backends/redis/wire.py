@@ -196,7 +196,7 @@ def decode_enqueued(reply: bytes, runs: Sequence[NewRun]) -> list[Enqueued]:
     """What stands for each of the runs that were to be stored; the reply names those that were not."""
     answers = [Enqueued(run.id, True) for run in runs]
 
-    if reply == _NONE:
+    if reply == _NONE:  # the most frequent answer
         return answers
 
     for index, found in _ENQUEUED.decode(reply):

@@ -8,6 +8,8 @@
 -- include: clock
 -- include: fields
 
+local NONE = '\144' -- an empty array
+
 local groups = cmsgpack.unpack(ARGV[1])
 local new, list = unpack(groups[1] or {})
 
@@ -17,11 +19,10 @@ if
   and new[NEW_RUN.entry_id] == '' and redis.call('EXISTS', keys.run(list[1])) == 0
 then
   local id, payload, queue, job = list[1], list[2], new[NEW_RUN.queue], new[NEW_RUN.job]
-  local at = keys.run(id)
   local record = fields.of(new, '', 0, 'ready')
 
   if payload ~= '' then
-    record[#record + 1], record[#record + 2] = 'payload', payload
+    fields.put(record, 'payload', payload)
   end
 
   local node = redis.call('ZRANGE', keys.hungry(queue), 0, 0)[1]
@@ -30,10 +31,11 @@ then
   local place = not node and redis.pcall('INCR', keys.SEQUENCE)
 
   if type(place) == 'number' then
-    redis.call('HSET', at, unpack(record))
+    -- The record comes last: what is not stored with all that belongs to it is not stored.
     redis.call('SADD', keys.QUEUES, queue)
     redis.call('ZADD', keys.ready(queue), place - new[NEW_RUN.priority] * RANK, id)
-    return cmsgpack.pack({})
+    redis.call('HSET', keys.run(id), unpack(record))
+    return NONE
   end
 
   local appetite = node and redis.pcall('HGET', keys.node(node), 'hungry')
@@ -42,7 +44,7 @@ then
   if
     type(appetite) == 'string' and type(token) ~= 'table'
     and redis.call('EXISTS', keys.ready(queue)) == 0 and redis.call('SISMEMBER', keys.PAUSED, queue) == 0
-    and redis.call('SISMEMBER', keys.jobs(node), job) == 1
+    and redis.pcall('SISMEMBER', keys.jobs(node), job) == 1
     and tonumber(redis.call('ZSCORE', keys.NODES, node) or 0) >= clock.NOW
   then
     local well, parts = pcall(cmsgpack.unpack, appetite)
@@ -59,27 +61,27 @@ then
 
       run.attempt, run.token = 1, token
       local hint = 'take\n' .. cmsgpack.pack({node = node, now_ms = clock.NOW, run = run})
-      redis.call(
-        'HSET', at, 'status', 'running', 'attempt', '1', 'token', token, 'node', node, 'started_ms', clock.NOW_TEXT,
-        unpack(record)
-      )
+      redis.call('SADD', keys.QUEUES, queue)
       redis.call('ZADD', keys.held(node), token, id)
       redis.call('SADD', keys.live(job), id)
+      redis.call(
+        'HSET', keys.run(id), 'status', 'running', 'attempt', '1', 'token', token, 'node', node,
+        'started_ms', clock.NOW_TEXT, unpack(record)
+      )
       local heard = redis.pcall('PUBLISH', keys.inbox(node), hint)
 
       if type(heard) == 'number' and heard > 0 then
         for _, name in ipairs(queues) do
-          redis.call('ZREM', keys.hungry(name), node)
+          redis.pcall('ZREM', keys.hungry(tostring(name)), node)
         end
 
         redis.call('HDEL', keys.node(node), 'hungry')
-        redis.call('ZREM', keys.HUNGRY, node)
-        redis.call('SADD', keys.QUEUES, queue)
+        redis.pcall('ZREM', keys.HUNGRY, node)
         redis.call('SET', keys.TOKEN, token)
-        return cmsgpack.pack({})
+        return NONE
       end
 
-      redis.call('DEL', at)
+      redis.call('DEL', keys.run(id))
       redis.call('ZREM', keys.held(node), id)
       redis.call('SREM', keys.live(job), id)
     end

@@ -15,7 +15,7 @@ from hiredis import Reader
 
 from anysched.backends.redis.addresses import parse_address
 from anysched.backends.redis.link import Link, open_link
-from anysched.backends.redis.receiving import Receiver, receive
+from anysched.backends.redis.receiving_asyncio import Receiver, receive
 from anysched.errors import BackendUnavailable
 from anysched.testing.servers import RedisServer
 

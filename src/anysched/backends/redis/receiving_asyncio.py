@@ -42,6 +42,7 @@ class Receiver(asyncio.Protocol):
         parser: takes bytes and gives replies.
         nothing: what it gives when there is none.
         take: called with each reply, errors among them. What it raises ends the connection.
+        on_end: called when it has ended.
     """
 
     transport: Any
@@ -49,6 +50,7 @@ class Receiver(asyncio.Protocol):
     parser: Any
     nothing: Any
     take: Callable[[Any], None]
+    on_end: Callable[[], None] = lambda: None
     ended: asyncio.Future[BaseException] = field(factory=lambda: asyncio.get_running_loop().create_future(), init=False)
     """Done when the connection is lost; why."""
     heard_at: float = field(factory=lambda: asyncio.get_running_loop().time(), init=False)
@@ -118,14 +120,16 @@ class Receiver(asyncio.Protocol):
     def _end(self, error: BaseException) -> None:
         if not self.ended.done():
             self.ended.set_result(error)
+            self.on_end()
 
 
-def receive(connection: Any, take: Callable[[Any], None]) -> Receiver | None:
+def receive(connection: Any, take: Callable[[Any], None], on_end: Callable[[], None] = lambda: None) -> Receiver | None:
     """Take over from the stream of a connection that has just been made; ``None`` if that cannot be.
 
     Args:
         connection: redis-py's, connected; nothing may have been sent for which a reply is still to come.
         take: see :class:`Receiver`.
+        on_end: likewise.
     """
     try:
         # Private there, and the same from redis-py 5.3 to 8.1.
@@ -141,7 +145,7 @@ def receive(connection: Any, take: Callable[[Any], None]) -> Receiver | None:
     if pack_command is None or not (callable(feed) and is_empty and hasattr(protocol, "connection_lost")):
         return None
 
-    receiver = Receiver(transport, protocol, parser, nothing, take)
+    receiver = Receiver(transport, protocol, parser, nothing, take, on_end)
     transport.set_protocol(receiver)
     # The stream may have told it to wait.
     transport.resume_reading()
