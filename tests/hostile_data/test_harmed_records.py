@@ -226,7 +226,7 @@ HARMS = {
     "random bytes": random_bytes,
     "a version to come": in_a_version_to_come,
 }
-SAMPLED = 40
+SAMPLED = 25
 
 
 @pytest.mark.slow
