@@ -102,6 +102,7 @@ def each(breaks: Mapping[str, Any]) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # it looks for a history that shows it, and makes that small
 @pytest.mark.parametrize("broken", each(IN_LUA))
 def test_the_model_notices_a_break_in_a_script(redis_url: str, broken: Break) -> None:
     """That Redis is no longer what memory is, or that a law is broken."""
@@ -174,6 +175,7 @@ def changed(module: ModuleType, name: str, old: str, new: str) -> Callable[..., 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("broken", each(IN_MEMORY))
 def test_the_model_notices_a_break_in_memory(redis_url: str, monkeypatch: pytest.MonkeyPatch, broken: Change) -> None:
     """That memory is no longer what Redis is, or that a law is broken."""
