@@ -40,8 +40,6 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 Kind: TypeAlias = Any
 """One of the kinds of :class:`inspect.Parameter`, whose class has no public name."""
 
-_KEYWORD_ONLY, _VAR_POSITIONAL, _VAR_KEYWORD = Parameter.KEYWORD_ONLY, Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
-
 
 class UnusableAnnotation(Exception):
     """An annotation names what cannot be found, or a type that cannot be stored. Never leaves this floor."""
@@ -106,16 +104,17 @@ class Shape(msgspec.Struct, frozen=True, eq=False):
         by_position = True
 
         for (name, kind), value in zip(self.parameters, msgspec.structs.astuple(bound), strict=True):
-            if value is UNSET:
-                by_position = False
-            elif kind is _VAR_KEYWORD:
-                kwargs.update(value)
-            elif kind is _VAR_POSITIONAL:
-                args.extend(value)
-            elif by_position and kind is not _KEYWORD_ONLY:
-                args.append(value)
-            else:
-                kwargs[name] = value
+            match kind:
+                case _ if value is UNSET:
+                    by_position = False
+                case Parameter.VAR_KEYWORD:
+                    kwargs.update(value)
+                case Parameter.VAR_POSITIONAL:
+                    args.extend(value)
+                case _ if by_position and kind is not Parameter.KEYWORD_ONLY:
+                    args.append(value)
+                case _:
+                    kwargs[name] = value
 
         return tuple(args), kwargs
 

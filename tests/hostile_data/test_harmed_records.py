@@ -19,7 +19,7 @@ from anysched.backends import Corrupt
 from anysched.backends.redis import RedisBackend
 from anysched.testing.resp import Address, RespConnection
 
-from .furniture import INNOCENT, Day, furnish
+from .furniture import INNOCENT, Day, furnish, new_run
 
 Harm = tuple[str, tuple[str | bytes | float, ...]]
 """A key, and the command that harms it."""
@@ -298,3 +298,18 @@ async def test_an_entry_of_a_version_to_come_is_named_and_kept(
     assert "due" in {entry.id for entry in page.entries if isinstance(entry, Corrupt)}
     assert kept == own.command("DUMP", key)
     assert {"fresh", "ready", "ready2", "strange"} <= day.claimed
+
+
+async def test_a_hungry_node_whose_jobs_were_harmed_is_handed_nothing(
+    own: RespConnection, backend: RedisBackend
+) -> None:
+    """What is enqueued alone is queued then, as for anybody else.
+
+    Break: whoever enqueues is told of the harm to a node's key, and nothing can be enqueued.
+    """
+    await furnish(backend)
+    own.command("DEL", f"{PREFIX}jobs:old")
+    own.command("SET", f"{PREFIX}jobs:old", JUNK)
+    await backend.enqueue([new_run("alone", queue="other")])
+    (run,) = await backend.get_runs(["alone"])
+    assert "ready" == getattr(run, "status", "")

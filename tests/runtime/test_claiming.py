@@ -9,7 +9,7 @@ import anyio
 from anyio import create_task_group, current_time
 from attrs import define, field
 
-from anysched.backends.records import Claim, ClaimedRun, Hint, WorkReply
+from anysched.backends.records import Claim, ClaimedRun, WorkReply
 from anysched.runtime.claiming import Claiming
 
 
@@ -241,7 +241,7 @@ async def test_what_is_handed_over_begins_under_trust_only() -> None:
     hands, trusted = Hands(), [True]
     claiming = claiming_with(hands, trusted=lambda: trusted[0])
     (run,) = runs("a")
-    assert claiming.begin(Hint("take", "node", run, 5))
+    assert claiming.begin(run, 5)
     trusted[0] = False
-    assert not claiming.begin(Hint("take", "node", run, 5))
+    assert not claiming.begin(run, 5)
     assert ["a"] == hands.accepted

@@ -18,10 +18,10 @@ class Node:
     begun: list[int] = field(factory=list[int])
     handed_back: list[int] = field(factory=list[int])
 
-    def begin(self, hint: Hint) -> bool:
-        if self.begins and hint.run is not None:
-            self.known.add((hint.run.id, hint.run.token))
-            self.begun.append(hint.run.token)
+    def begin(self, run: ClaimedRun, claimed_ms: int) -> bool:
+        if self.begins:
+            self.known.add((run.id, run.token))
+            self.begun.append(run.token)
 
         return self.begins
 

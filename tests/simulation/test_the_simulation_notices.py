@@ -295,7 +295,7 @@ def test_the_simulation_notices_that_a_hint_hands_over_twice(monkeypatch: pytest
 
     def take(self: taking.Taking, hint: Hint) -> None:
         if hint.run is not None and hint.name == self.node_id() and not self.is_known((hint.run.id, hint.run.token)):
-            self.begin(hint)
+            self.begin(hint.run, hint.now_ms)
 
     monkeypatch.setattr(taking.Taking, "take", take)
 

@@ -21,7 +21,7 @@ from anyio import TASK_STATUS_IGNORED, Event, current_time, move_on_after
 from anyio.abc import TaskStatus
 from attrs import define, field
 
-from anysched.backends import Claim, ClaimedRun, Hint, WorkReply
+from anysched.backends import Claim, ClaimedRun, WorkReply
 
 __all__ = ["Claiming"]
 
@@ -173,9 +173,9 @@ class Claiming:
 
         return self._claim(min(count, 256), takes=takes)
 
-    def begin(self, hint: Hint) -> bool:
+    def begin(self, run: ClaimedRun, claimed_ms: int) -> bool:
         """Start a run that was handed over; ``False``: it cannot be started."""
-        return hint.run is not None and self.trusted() and self.hands.accept(hint.run, hint.now_ms)
+        return self.trusted() and self.hands.accept(run, claimed_ms)
 
     def receive(self, claim: Claim | None, reply: WorkReply) -> Sequence[ClaimedRun]:
         """Start what was claimed; returns what could not be started."""

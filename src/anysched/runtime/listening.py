@@ -31,11 +31,7 @@ _PATIENCE = 1.0
 """Seconds to wait for a subscription to stand before going on without."""
 
 
-def _nobody(_: str = "") -> None:
-    return
-
-
-def _ignore(_: Hint) -> None:
+def _nobody(_: object = None) -> None:
     return
 
 
@@ -53,7 +49,7 @@ class Listening:
     outage: Outage
     inbox: str
     on_work: Callable[[], None] = field(default=_nobody)
-    on_take: Callable[[Hint], None] = field(default=_ignore)
+    on_take: Callable[[Hint], None] = field(default=_nobody)
     on_entries: Callable[[], None] = field(default=_nobody)
     on_cancel: Callable[[str], None] = field(default=_nobody)
     _wanted: Event = field(factory=Event, init=False)

@@ -143,7 +143,7 @@ class Node:
         self.taking = Taking(
             node_id=lambda: self.leasing.node.id,
             is_known=self._knows,
-            begin=lambda hint: self.claiming is not None and self.claiming.begin(hint),
+            begin=lambda run, claimed_ms: self.claiming is not None and self.claiming.begin(run, claimed_ms),
             hand_back=self.settling.report,
         )
         self.judge = Judge(

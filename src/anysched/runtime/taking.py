@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from anysched.backends import Held, Hint, Outcome
+from anysched.backends import ClaimedRun, Held, Hint, Outcome
 from anysched.runtime.settling import released
 
 __all__ = ["Taking"]
@@ -28,13 +28,13 @@ class Taking:
     Args:
         node_id: gives the id that this node goes by now.
         is_known: whether a run is here under this token, or its outcome is on its way.
-        begin: takes a run and the backend's time of its claim; ``False``: it cannot begin here and now.
+        begin: takes a run and the backend's time at its claim; ``False``: it cannot begin here and now.
         hand_back: called with the outcome of each run that was not taken.
     """
 
     node_id: Callable[[], str]
     is_known: Callable[[Held], bool]
-    begin: Callable[[Hint], bool]
+    begin: Callable[[ClaimedRun, int], bool]
     hand_back: Callable[[Outcome], None]
     _newest: int = field(default=0, init=False)
     """The greatest token of all that were taken or disowned."""
@@ -50,7 +50,7 @@ class Taking:
         is_new = run.token > self._newest
         self._newest = max(self._newest, run.token)
 
-        if not (is_new and self.begin(hint)):
+        if not (is_new and self.begin(run, hint.now_ms)):
             self.hand_back(released(run))
 
     def disown(self, outcome: Outcome) -> None:

@@ -154,10 +154,13 @@ async def test_what_was_not_asked_for_disturbs_nobody(server: RedisServer) -> No
     """A client on RESP3 that tracks what changes is told of it between two replies."""
     async with redis.asyncio.Redis(port=server.port, protocol=3) as theirs, open_to(theirs) as link:
         await link.command("CLIENT", "TRACKING", "ON", "BCAST")
+        before = await link.command("CLIENT", "ID")
 
         for number in range(10):
             await theirs.set("k", number)
             assert str(number).encode() == await link.command("GET", "k")
+
+        assert before == await link.command("CLIENT", "ID")
 
 
 async def test_a_reply_that_never_comes_is_waited_for_once(server: RedisServer) -> None:
@@ -186,3 +189,15 @@ async def test_a_reply_that_never_comes_is_waited_for_once(server: RedisServer) 
         server.resume()
         assert 2 == len(gone)
         assert max(gone) < 2
+
+
+async def test_a_reply_that_nobody_waits_for_ends_the_connection(server: RedisServer) -> None:
+    """Who answers what was not asked is out of step; the next call makes a new connection.
+
+    Break: an error of ours ends the link, and the program with it.
+    """
+    async with open_to(parse_address(server.url)) as link:
+        before = await link.command("CLIENT", "ID")
+        wire: Any = link
+        wire._wire.receiver.data_received(b"+OK\r\n")
+        assert before != await link.command("CLIENT", "ID")

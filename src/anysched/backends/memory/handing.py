@@ -16,7 +16,7 @@ def hand_over(state: State, run: Run, hears: Callable[[str], bool]) -> bool:
     """Give a stored run that has no place yet to a hungry node; ``False``: there is none that may have it."""
     new = run.new
 
-    if new.at_ms or new.delay_ms or new.expires_ms or new.expires_at_ms or new.key:
+    if new.at_ms or new.delay_ms or new.expires_ms or new.expires_at_ms or new.key or new.entry_id:
         return False
 
     node = _find_taker(state, run)

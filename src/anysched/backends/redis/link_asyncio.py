@@ -254,7 +254,7 @@ class _Messages:
     def add(self, message: Any) -> None:
         """One has come."""
         self.line.append(message)
-        self._stirred.set()
+        self.stir()
 
     def stir(self) -> None:
         """Have a look taken."""
@@ -371,6 +371,9 @@ class _AsyncioWire:
         # What was not asked for: a client that is set to it is told of changes in between.
         if PushNotification is not None and isinstance(answer, PushNotification):
             return
+
+        if not self.waiting:
+            raise RedisConnectionError("a reply came that nobody waits for")
 
         reply, _ = self.waiting.popleft()
 

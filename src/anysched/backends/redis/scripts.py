@@ -50,7 +50,7 @@ _DEFINITION = re.compile(
 _NAME = re.compile(r"\b[a-z]+\.[a-z_]+\b|\b[A-Z_]+\b")
 
 # In the part that makes keys, and where they are used.
-_KEYS = re.compile(r"^local keys = \{\n((?:.*\n)*?)\}\n", re.MULTILINE)
+_KEYS = re.compile(r"^local keys = \{\n(?:.*\n)*?\}\n", re.MULTILINE)
 _KEY = re.compile(r"^(?:  |keys\.)([A-Z_]+) = (PREFIX \.\. '[a-z-]+'),?.*\n", re.MULTILINE)
 _KEY_OF = re.compile(r"^function keys\.([a-z_]+)\((\w+)\) return (PREFIX \.\. '[a-z-]+:' \.\. )\2 end\n", re.MULTILINE)
 _CALL = re.compile(r"\bkeys\.([a-z_]+)\(((?:[^()]|\([^()]*\))*)\)")
@@ -123,7 +123,6 @@ def _with_keys(text: str) -> str:
     made = {match[1]: match[2] for match in _KEY.finditer(text)}
     made_of = {match[1]: match[3] for match in _KEY_OF.finditer(text)}
     text = _NAME_OF_KEY.sub(lambda match: f"({made[match[1]]})", _KEY.sub("", _KEY_OF.sub("", _KEYS.sub("", text))))
-
     return _CALL.sub(lambda match: f"({made_of[match[1]]}({match[2]}))", text)
 
 

@@ -131,6 +131,7 @@ class HandingConformance(Staged):
         await stage.work(takes=True)
         await stage.add("a")
         assert "ready" == await stage.status("a")
+        assert () == (await stage.backend.renew("node", LATER)).held
         assert await stage.settle(await stage.claim_one(), "succeeded")
 
         async with stage.inbox("node") as inbox:
@@ -155,7 +156,7 @@ class HandingConformance(Staged):
             await stage.add("b")
             await first.expect("work")
             await second.expect("work")
-            assert ["a", "b"] == await stage.claim_ids("first", count=3)
+            assert ["a", "b"] == await stage.claim_ids("first", count=2)
 
             await stage.work("second", takes=True)
             await stage.backend.pause_queue("default")

@@ -216,20 +216,21 @@ class Stage:
         nodes = [one for one in well if one.name.startswith("node")]
         steps = chance.choice((0, chance.randint(1, 300)))
 
-        if kind == "outages":
-            self._cut(self.machines, chance)
-        elif kind == "clock_steps" and nodes:
-            chance.choice(nodes).skew = self.faults.draw_skew(chance)
-        elif kind == "crashes" and nodes:
-            chance.choice(nodes).crash(after=steps)
-        elif kind == "pauses" and well:
-            chance.choice(well).stand_still(after=steps)
-        elif kind == "cuts" and well:
-            self._cut([chance.choice(well)], chance)
-        elif kind in ("stops", "cancels") and nodes:
-            chance.choice(nodes).stop(at_once=kind == "cancels", is_calm=chance.random() < 0.5)
-        else:
-            return
+        match kind:
+            case "outages":
+                self._cut(self.machines, chance)
+            case "clock_steps" if nodes:
+                chance.choice(nodes).skew = self.faults.draw_skew(chance)
+            case "crashes" if nodes:
+                chance.choice(nodes).crash(after=steps)
+            case "pauses" if well:
+                chance.choice(well).stand_still(after=steps)
+            case "cuts" if well:
+                self._cut([chance.choice(well)], chance)
+            case "stops" | "cancels" if nodes:
+                chance.choice(nodes).stop(at_once=kind == "cancels", is_calm=chance.random() < 0.5)
+            case _:
+                return
 
         self.history.count(kind)
 

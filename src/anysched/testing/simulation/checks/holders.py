@@ -65,15 +65,18 @@ def _read_executions(history: History) -> list[_Execution]:
     found: list[_Execution] = []
 
     for record in history.records:
-        if isinstance(record, Command) and record.name == "work":
-            nodes |= {run.token: record.arguments["node_id"] for run in record.answer.runs}
-        elif isinstance(record, HandedOver):
-            nodes[record.run.token] = record.node_id
-        elif isinstance(record, Began):
-            one = live[record.machine, record.token] = _Execution(record, nodes.get(record.token, ""))
-            found.append(one)
-        elif isinstance(record, Ended) and (one := live.pop((record.machine, record.token), None)) is not None:
-            one.ended_at, one.how = record.at, record.how
+        match record:
+            case Command(name="work"):
+                nodes |= {run.token: record.arguments["node_id"] for run in record.answer.runs}
+            case HandedOver():
+                nodes[record.run.token] = record.node_id
+            case Began():
+                one = live[record.machine, record.token] = _Execution(record, nodes.get(record.token, ""))
+                found.append(one)
+            case Ended() if (one := live.pop((record.machine, record.token), None)) is not None:
+                one.ended_at, one.how = record.at, record.how
+            case _:
+                pass
 
     trust = read_trust(history)
     still = read_standstills(history)
