@@ -1,8 +1,8 @@
 """Group commit: calls that arrive while one is in flight travel together in the next.
 
-There is no task of its own and no delay. The first caller sends at once, in its own task, as the *leader*; whoever
-comes while it waits joins a line. When the answer is there, the first in line becomes the leader of all that stand
-there by then.
+There is no task of its own and no delay. The first caller sends at once, in its own task; whoever comes while it waits
+joins a line. When the answer is there, the first in line becomes the *leader*, who sends for all that stand there by
+then.
 
 What always holds:
 
@@ -30,8 +30,7 @@ R = TypeVar("R")
 @define(eq=False)
 class _Call(Generic[T, R]):
     items: Sequence[T]
-    wakened: Event | None = None
-    """There is one as soon as somebody waits for it."""
+    wakened: Event = field(factory=Event)
     answers: Sequence[R] | None = None
     error: Exception | None = None
     leads: bool = False
@@ -71,22 +70,28 @@ class Batcher(Generic[T, R]):
 
         If cancelled, the items may or may not have been sent.
         """
+        if not self._in_flight:
+            return await self._send_alone(items)
+
         call: _Call[T, R] = _Call(items)
         self._line.append(call)
+        await self._stand_in_line(call)
 
-        if self._in_flight:
-            await self._stand_in_line(call)
+        if call.leads:
+            await self._lead()
 
-            if not call.leads:
-                return _outcome(call)
-
-        self._in_flight = True
-        await self._lead()
         return _outcome(call)
 
-    async def _stand_in_line(self, call: _Call[T, R]) -> None:
-        call.wakened = Event()
+    async def _send_alone(self, items: Sequence[T]) -> Sequence[R]:
+        """Nothing is in flight, so nobody stands in line either."""
+        self._in_flight = True
 
+        try:
+            return await self.send(items)
+        finally:
+            self._pass_on()
+
+    async def _stand_in_line(self, call: _Call[T, R]) -> None:
         try:
             await call.wakened.wait()
         except BaseException:
@@ -116,8 +121,7 @@ class Batcher(Generic[T, R]):
             _deal(batch, answers)
         finally:
             for call in batch:
-                if call.wakened is not None:
-                    call.wakened.set()
+                call.wakened.set()
 
             self._pass_on()
 
@@ -143,9 +147,7 @@ class Batcher(Generic[T, R]):
         if self._line:
             first = self._line[0]
             first.leads = True
-
-            if first.wakened is not None:
-                first.wakened.set()
+            first.wakened.set()
         else:
             self._in_flight = False
 

@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from anysched.backends.redis.addresses import parse_address
-from anysched.backends.redis.link import Link, Script, open_link
+from anysched.backends.redis.link import ClientLink, Link, Script, open_link
 from anysched.errors import BackendUnavailable, InvalidOption, MissingExtra, NotOpen
 from anysched.testing.cancelling import Round, cancel_at_every_await
 from anysched.testing.proxy import FaultyProxy
@@ -291,14 +291,16 @@ async def test_a_blocked_loop_is_not_the_server_s_silence(server: RedisServer, a
         async def ask() -> None:
             replies.append(await link.call(SAME, [], ["b"]))
 
-        callers.start_soon(ask)
-
         for _ in range(5):
-            await anyio.lowlevel.checkpoint()
+            callers.start_soon(ask)
 
-        time.sleep(0.3)  # noqa: ASYNC251 - that is the point
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
 
-    assert [b"b"] == replies
+            time.sleep(0.3)  # noqa: ASYNC251 - that is the point
+            await anyio.sleep(0.05)
+
+    assert 5 * [b"b"] == replies
 
 
 async def test_a_restarted_server_is_found_again(all_loops: None) -> None:
@@ -356,6 +358,44 @@ async def test_a_kept_address_that_does_not_work_is_given_up() -> None:
 
             server.start()
             await eventually(link)
+
+
+async def test_a_connection_that_is_lost_at_once_is_not_used() -> None:
+    """It was made for a caller, and is gone before that one is awake."""
+
+    class Wire:
+        is_alive = False
+
+        async def exchange(self, words: object) -> None:
+            raise AssertionError(words)
+
+    class Client:
+        failures = (OSError,)
+        held = 0
+
+        async def hold(self, ready: Any) -> None:
+            await anyio.lowlevel.checkpoint()
+            ready(Wire())
+            self.held += 1
+
+            if self.held > 1:
+                await anyio.sleep_forever()
+
+        async def hear(self, *_: object) -> None:
+            raise AssertionError
+
+        async def close(self) -> None:
+            await anyio.lowlevel.checkpoint()
+
+    link: Any = ClientLink(Client())
+
+    async with anyio.create_task_group() as services:
+        await services.start(link.run)
+
+        with pytest.raises(BackendUnavailable, match="lost"), anyio.fail_after(5):
+            await link.command("PING")
+
+        services.cancel_scope.cancel()
 
 
 async def test_nothing_is_sent_twice(server: RedisServer) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "LOST",
     "QUIET",
     "SILENT",
+    "STRAY",
     "TIME_LIMIT",
     "Argument",
     "Client",
@@ -66,6 +67,7 @@ of what an idle node sends.
 """
 
 SILENT = "Redis cannot be reached: it has not answered within the time limit"
+STRAY = "Redis cannot be understood: a reply came that nobody waits for"
 
 Argument = bytes | str | int
 Library = Literal["redis", "coredis"]
@@ -138,7 +140,7 @@ class Wire(Protocol):
         ...
 
     async def exchange(self, words: Sequence[Argument]) -> Any:
-        """Send one request and wait for its reply.
+        """Send one request and wait for its reply; only on a wire that is alive.
 
         Raises what the library raises; :exc:`NoScript` for NOSCRIPT. What a cancelled caller leaves behind disturbs
         nobody. A wire that cannot be relied on any more drops itself.
@@ -275,6 +277,9 @@ class ClientLink:
 
         if self._wire is None:
             raise type(self._failure)(*self._failure.args) from self._failure
+
+        if not self._wire.is_alive:
+            raise BackendUnavailable(LOST)
 
         return self._wire
 

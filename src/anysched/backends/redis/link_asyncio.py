@@ -33,6 +33,7 @@ from anysched.backends.redis.link import (
     LOST,
     QUIET,
     SILENT,
+    STRAY,
     Argument,
     Client,
     NoScript,
@@ -193,10 +194,10 @@ class AsyncioClient:
             if receiver.ended.done():
                 raise receiver.ended.result()
 
-            if asked_at is not None and receiver.heard_at >= asked_at:
+            if asked_at is not None and messages.heard_at >= asked_at:
                 asked_at = None
 
-            until = receiver.heard_at + QUIET * self.time_limit if asked_at is None else asked_at + self.time_limit
+            until = messages.heard_at + QUIET * self.time_limit if asked_at is None else asked_at + self.time_limit
 
             if now() < until:
                 await messages.wait_until(until)
@@ -249,10 +250,13 @@ class _Messages:
     """What has come and was not taken yet. It is taken in a task, for which it waits here."""
 
     line: deque[Any] = Factory(deque[Any])
+    heard_at: float = Factory(lambda: asyncio.get_running_loop().time())
+    """On the event loop's clock: when something came."""
     _stirred: asyncio.Event = Factory(asyncio.Event)
 
     def add(self, message: Any) -> None:
         """One has come."""
+        self.heard_at = asyncio.get_running_loop().time()
         self.line.append(message)
         self.stir()
 
@@ -291,19 +295,14 @@ class _AsyncioWire:
     @property
     def is_alive(self) -> bool:
         """See :attr:`.Wire.is_alive`."""
-        if self.has_ended or not self.connection.is_connected:
+        if self.has_ended:
             return False
 
-        return self.receiver is None or self.receiver.is_open
+        return self.connection.is_connected if self.receiver is None else self.receiver.is_open
 
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""
-        connection = self.connection
-
-        if not self.is_alive:  # sending would connect it behind the reader's back
-            raise BackendUnavailable(LOST)
-
-        receiver = self.receiver
+        connection, receiver = self.connection, self.receiver
         packed = connection.pack_command(*words) if receiver is None else receiver.pack(words)
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
@@ -373,7 +372,7 @@ class _AsyncioWire:
             return
 
         if not self.waiting:
-            raise RedisConnectionError("a reply came that nobody waits for")
+            raise RedisConnectionError(STRAY)
 
         reply, _ = self.waiting.popleft()
 

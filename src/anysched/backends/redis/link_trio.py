@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import math
 import ssl
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, cast
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, cast
 
 from anyio import (
     BrokenResourceError,
     CancelScope,
     ClosedResourceError,
     EndOfStream,
+    Event,
     create_task_group,
     current_time,
     fail_after,
-    move_on_after,
+    sleep,
+    sleep_until,
 )
 from anyio.abc import SocketAttribute
 from anyio.lowlevel import checkpoint
@@ -33,12 +36,32 @@ from coredis.exceptions import NoScriptError, PrimaryNotFoundError, RedisError
 
 from anysched.backends.redis.addresses import TLS, Address
 from anysched.backends.redis.failures import is_demoted
-from anysched.backends.redis.link import CLIENT_NAME, GRACE, QUIET, SILENT, Argument, Client, NoScript, Wire
+from anysched.backends.redis.link import (
+    CLIENT_NAME,
+    GRACE,
+    LOST,
+    QUIET,
+    SILENT,
+    STRAY,
+    Argument,
+    Client,
+    NoScript,
+    Wire,
+)
+from anysched.backends.redis.receiving_trio import Receiver, pack
 from anysched.errors import BackendUnavailable
 
 __all__ = ["TrioClient", "open_client"]
 
-_FAILURES = (RedisError, OSError, TimeoutError, EndOfStream, BrokenResourceError, ClosedResourceError)
+_FAILURES = (
+    BackendUnavailable,
+    RedisError,
+    OSError,
+    TimeoutError,
+    EndOfStream,
+    BrokenResourceError,
+    ClosedResourceError,
+)
 """coredis lets errors of AnyIO's streams through where a connection ends as something is being written."""
 
 _WHO = b"SENTINEL GET-MASTER-ADDR-BY-NAME"
@@ -76,7 +99,7 @@ def _made_as_by(client: Any) -> Make:
 
     async def make() -> Any:
         await checkpoint()
-        options = {**pool.connection_kwargs, "decode_responses": False, "noreply": False}
+        options = {**pool.connection_kwargs, "decode_responses": False, "noreply": False, "max_idle_time": None}
 
         if hasattr(pool, "sentinel_manager"):
             place = await pool.get_primary_location()
@@ -212,6 +235,22 @@ class _Ready:
     started: Callable[[], None]
 
 
+class _Part(Protocol):
+    """What a connection is for."""
+
+    def begin(self, connection: Any, receiver: Receiver) -> None:
+        """The server has greeted."""
+        ...
+
+    def take(self, answer: Any) -> None:
+        """A reply or a message has come. What is raised ends the connection."""
+        ...
+
+    async def watch(self) -> None:
+        """Raise when the connection is of no more use."""
+        ...
+
+
 @define(eq=False, kw_only=True)
 class TrioClient:
     """A :class:`~anysched.backends.redis.link.Client` by connections of coredis."""
@@ -222,66 +261,148 @@ class TrioClient:
 
     async def hold(self, ready: Callable[[Wire], None]) -> None:
         """See :meth:`.Client.hold`."""
-        with CancelScope(deadline=current_time() + self.time_limit) as scope:
-            connection = await self.make()
+        wire = _TrioWire(self.time_limit, ready)
 
-            def connected() -> None:
-                scope.deadline = math.inf
-                ready(_TrioWire(connection, self.time_limit))
-
-            try:
-                await connection.run(task_status=_Ready(connected))
-            finally:
-                _close_streams(connection)
-
-        if scope.cancelled_caught:
-            raise BackendUnavailable(SILENT)
+        try:
+            await self._run(wire)
+        finally:
+            wire.end()
 
     async def hear(self, channels: Sequence[str], deliver: Callable[[bytes], None], ready: Callable[[], None]) -> None:
         """See :meth:`.Client.hear`."""
-        with fail_after(self.time_limit):
-            connection = await self.make()
-
-        async with _connected(connection, self.time_limit):
-            connection.send_command(b"SUBSCRIBE", *channels)
-            missing = len(channels)
-
-            def take(message: list[Any]) -> None:
-                nonlocal missing
-
-                if message[0] == b"message":
-                    deliver(message[2])
-
-                elif message[0] == b"subscribe":
-                    missing -= 1
-
-                    if missing == 0:
-                        ready()
-
-            while True:
-                await self._hear_until_silence(connection, take)
-                await connection.create_request(b"PING", decode=False, timeout=self.time_limit)
+        await self._run(_Hearing(self.time_limit, channels, deliver, ready))
 
     async def close(self) -> None:
         """See :meth:`.Client.close`. There is nothing left."""
         await checkpoint()
 
-    async def _hear_until_silence(self, connection: Any, take: Callable[[list[Any]], None]) -> None:
-        async with aclosing(connection.push_messages) as messages:
-            limit = QUIET * self.time_limit
+    async def _run(self, part: _Part) -> None:
+        """Connect, and return when the connection is lost, or raise what it was lost by."""
+        failures: list[Exception] = []
+        connecting = CancelScope(deadline=current_time() + self.time_limit)
 
-            with move_on_after(limit) as silence:
-                async for message in messages:
-                    take(message)
-                    silence.deadline = current_time() + limit
+        def take(answer: Any) -> None:
+            try:
+                part.take(answer)
+            except Exception as error:
+                failures.append(error)  # coredis keeps it to itself
+                raise
+
+        async def until_failure(task: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await task()
+            except _FAILURES as error:
+                failures.append(error)
+                group.cancel_scope.cancel(reason="the connection is of no more use")
+
+        async with create_task_group() as group:
+            with connecting:
+                try:
+                    connection = await self.make()
+                    receiver = Receiver.of(connection, take)
+
+                    def greeted() -> None:
+                        connecting.deadline = math.inf
+                        receiver.has_greeted = True
+                        part.begin(connection, receiver)
+                        group.start_soon(until_failure, receiver.send_rest)
+                        group.start_soon(until_failure, part.watch)
+
+                    try:
+                        await connection.run(task_status=_Ready(greeted))
+                    finally:
+                        _close_streams(connection)
+                except _FAILURES as error:
+                    failures.append(error)
+
+            group.cancel_scope.cancel(reason="the connection has ended")
+
+        if connecting.cancelled_caught:
+            raise BackendUnavailable(SILENT)
+
+        if failures:
+            raise failures[0]
 
 
-@frozen
-class _TrioWire:
-    """A connection of coredis', which sorts replies by itself, and throws those away that nobody waits for."""
+@define(eq=False)
+class _Hearing:
+    """Delivers what is published. Out of silence, a sign of life is asked for."""
 
-    connection: Any
     time_limit: float
+    channels: Sequence[str]
+    deliver: Callable[[bytes], None]
+    ready: Callable[[], None]
+    receiver: Receiver = field(init=False)
+    missing: int = field(init=False)
+    """So many channels are not subscribed to yet."""
+    heard_at: float = field(init=False)
+    """On the event loop's clock: when something came."""
+
+    def begin(self, connection: Any, receiver: Receiver) -> None:
+        """See :meth:`_Part.begin`."""
+        self.receiver, self.missing, self.heard_at = receiver, len(self.channels), current_time()
+        receiver.write(pack(("SUBSCRIBE", *self.channels)))
+
+    def take(self, answer: Any) -> None:
+        """See :meth:`_Part.take`."""
+        self.heard_at = current_time()
+
+        match answer:
+            case [b"message", _, text]:
+                self.deliver(text)
+            case [b"subscribe", *_]:
+                self.missing -= 1
+
+                if self.missing == 0:
+                    self.ready()
+            case Exception():
+                raise answer
+            case _:
+                pass
+
+    async def watch(self) -> None:
+        """See :meth:`_Part.watch`."""
+        while True:
+            heard_at = self.heard_at
+            await sleep_until(heard_at + QUIET * self.time_limit)
+
+            if self.heard_at == heard_at:
+                self.receiver.write(pack(("PING",)))
+                await sleep(self.time_limit)
+                await sleep(GRACE)
+
+                if self.heard_at == heard_at:
+                    raise BackendUnavailable(SILENT)
+
+
+@define(eq=False)
+class _Reply:
+    """One that is to come, until then on the event loop's clock."""
+
+    until: float
+    came: Event = field(factory=Event, init=False)
+    content: Any = field(default=None, init=False)
+    is_wanted: bool = field(default=True, init=False)
+    """Somebody waits for it."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.is_wanted and not self.came.is_set()
+
+    def bring(self, content: Any) -> None:
+        self.content = content
+        self.came.set()
+
+
+@define(eq=False)
+class _TrioWire:
+    """A connection, and those who wait for its replies, in order."""
+
+    time_limit: float
+    ready: Callable[[Wire], None]
+    connection: Any = field(default=None, init=False)
+    receiver: Receiver = field(init=False)
+    waiting: deque[_Reply] = field(factory=deque[_Reply], init=False)
 
     @property
     def is_alive(self) -> bool:
@@ -290,21 +411,60 @@ class _TrioWire:
 
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""
-        packed = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        packed = pack(words)
+        reply = _Reply(current_time() + self.time_limit)
+        self.waiting.append(reply)
+        self.receiver.write(packed)
 
         try:
-            request = self.connection.create_request(*packed, decode=False, timeout=math.inf)
+            await reply.came.wait()
+        finally:
+            reply.is_wanted = False
 
-            for limit in (self.time_limit, GRACE):
-                with move_on_after(limit):
-                    return await request
+        if not isinstance(reply.content, Exception):
+            return reply.content
 
-            self.connection.invalidate("no answer within the time limit")
-            raise BackendUnavailable(SILENT)
-        except NoScriptError as error:
-            raise NoScript from error
-        except RedisError as error:
-            if is_demoted(error):
-                self.connection.invalidate("the server has become a replica")
+        if isinstance(reply.content, NoScriptError):
+            raise NoScript from reply.content
 
-            raise
+        if is_demoted(reply.content):
+            self.connection.invalidate("the server has become a replica")
+
+        raise reply.content
+
+    def begin(self, connection: Any, receiver: Receiver) -> None:
+        """See :meth:`_Part.begin`."""
+        self.connection, self.receiver = connection, receiver
+        self.ready(self)
+
+    def take(self, answer: Any) -> None:
+        """See :meth:`_Part.take`."""
+        if not self.waiting:
+            raise BackendUnavailable(STRAY)
+
+        self.waiting.popleft().bring(answer)
+
+    async def watch(self) -> None:
+        """See :meth:`_Part.watch`."""
+        while True:
+            now = current_time()
+            overdue = [reply for reply in self.waiting if reply.is_open and reply.until <= now]
+
+            if overdue:
+                await sleep(GRACE)
+
+            silent = [reply for reply in overdue if reply.is_open]
+
+            for reply in silent:
+                reply.bring(BackendUnavailable(SILENT))
+
+            if silent:
+                raise BackendUnavailable(SILENT)
+
+            await sleep_until(next((reply.until for reply in self.waiting if reply.is_open), now + self.time_limit))
+
+    def end(self) -> None:
+        """The connection is lost, which those who wait are told."""
+        for reply in self.waiting:
+            if reply.is_open:
+                reply.bring(BackendUnavailable(LOST))

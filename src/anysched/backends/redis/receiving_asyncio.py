@@ -53,15 +53,13 @@ class Receiver(asyncio.Protocol):
     on_end: Callable[[], None] = lambda: None
     ended: asyncio.Future[BaseException] = field(factory=lambda: asyncio.get_running_loop().create_future(), init=False)
     """Done when the connection is lost; why."""
-    heard_at: float = field(factory=lambda: asyncio.get_running_loop().time(), init=False)
-    """On the event loop's clock: when something came."""
     _writable: asyncio.Future[None] | None = field(default=None, init=False)
     """While the transport holds as much as it wants to."""
 
     @property
     def is_open(self) -> bool:
         """Whether anything can be sent, as far as is known."""
-        return not self.ended.done() and not self.transport.is_closing()
+        return not self.transport.is_closing()
 
     def pack(self, words: Sequence[Argument]) -> bytes:
         """A command, as it is sent."""
@@ -84,14 +82,13 @@ class Receiver(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
-        self.heard_at = self.ended.get_loop().time()
-        parser, nothing = self.parser, self.nothing
+        parser, nothing, take = self.parser, self.nothing, self.take
 
         try:
             parser.feed(data)
 
             while (reply := parser.gets(False)) is not nothing:
-                self.take(reply)
+                take(reply)
         except Exception as error:  # noqa: BLE001 - raised again, by whoever waits for the end
             self._end(error)
             self.transport.abort()

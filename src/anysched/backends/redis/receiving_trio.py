@@ -1,0 +1,167 @@
+"""Reading and writing a connection of coredis' in the task that has something to read or to write.
+
+coredis writes in one task, reads in a second, and wakes whoever waits for the reply through an event inside two scopes:
+for a short request that is most of what it costs a client. Here a stream takes the place of the one that a connection
+makes for itself. Until the server has greeted, it passes everything on, so that coredis connects, authenticates and
+finds the master as ever. From then on a request goes to the socket at once, and what coredis' reader waits for is
+parsed, with the same parser, and handed on where it is read.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from anyio import BrokenResourceError, EndOfStream, Event, wait_readable
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from attrs import define, field
+from coredis.parser import NotEnoughData, Parser
+
+from anysched.backends.redis.link import Argument
+
+__all__ = ["Receiver", "pack"]
+
+_MOST = 65536
+"""Bytes read at once."""
+
+
+@define(eq=False)
+class Receiver(ByteStream):
+    """What a connection of coredis' takes for its stream.
+
+    Args:
+        connect: makes the stream.
+        take: called with each reply or pushed message, errors among them, once the server has greeted. What it raises
+            ends the connection.
+    """
+
+    _connect: Callable[[], Awaitable[ByteStream]]
+    take: Callable[[Any], None]
+    has_greeted: bool = field(default=False, init=False)
+    """From now on what comes is ours."""
+    _stream: ByteStream = field(init=False)
+    _socket: socket.socket | None = field(default=None, init=False)
+    """Is read and written at once, if nothing is between it and the stream."""
+    _unsent: bytearray = field(factory=bytearray, init=False)
+    _is_sending: bool = field(default=False, init=False)
+    """:meth:`send_rest` is at it: what comes has to wait for its turn."""
+    _has_rest: Event = field(factory=Event, init=False)
+    _parser: Parser = field(factory=Parser, init=False)
+
+    @classmethod
+    def of(cls, connection: Any, take: Callable[[Any], None]) -> Receiver:
+        """The stream that a connection will have once it is connected."""
+        receiver = cls(connection._connect, take)
+        connection._connect = receiver._connected  # what coredis has a subclass define
+        return receiver
+
+    async def _connected(self) -> Receiver:
+        self._stream = await self._connect()
+        sock = self._stream.extra(SocketAttribute.raw_socket, None)
+
+        # TLS is between; and a transport of asyncio's does not give its socket away.
+        if isinstance(self._stream, SocketStream) and isinstance(sock, socket.socket):
+            self._socket = sock
+
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Send now as much as goes, and the rest as soon as it does."""
+        if self._socket is not None and not self._is_sending and not self._unsent:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                sent = 0  # it is full; or it is lost, which is seen where the rest is sent
+
+            if sent == len(data):
+                return
+
+            data = data[sent:]
+
+        self._unsent += data
+        self._has_rest.set()
+
+    async def send_rest(self) -> NoReturn:
+        """Send what was not sent at once, for ever."""
+        while True:
+            await self._has_rest.wait()
+            self._has_rest = Event()
+            self._is_sending = True
+
+            while self._unsent:
+                data, self._unsent = bytes(self._unsent), bytearray()
+                await self._stream.send(data)
+
+            self._is_sending = False
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """See :class:`anyio.TypedAttributeProvider`."""
+        return self._stream.extra_attributes  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped there
+
+    async def receive(self, max_bytes: int = _MOST) -> bytes:
+        """Read; what has come since the greeting is handed on instead."""
+        while not self.has_greeted:
+            data = await self._stream.receive(max_bytes)
+
+            if not self.has_greeted:
+                return data
+
+            self._hand_on(data)
+
+        sock = self._socket
+
+        while True:
+            if sock is None:
+                data = await self._stream.receive(max_bytes)
+            else:
+                await wait_readable(sock)
+                data = _read(sock, max_bytes)
+
+            self._hand_on(data)
+
+    def _hand_on(self, data: bytes) -> None:
+        parser, take = self._parser, self.take
+        parser.feed(data)
+
+        while not isinstance(answer := parser.parse(), NotEnoughData):
+            take(answer[1])
+
+    async def send(self, item: bytes) -> None:
+        """Pass on what the connection says before the greeting."""
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        """See :class:`anyio.abc.ByteStream`."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """See :class:`anyio.abc.AsyncResource`."""
+        await self._stream.aclose()
+
+
+def _read(sock: socket.socket, most: int) -> bytes:
+    """What is there; nothing if it was a false alarm."""
+    try:
+        data = sock.recv(most)
+    except BlockingIOError:
+        return b""
+    except OSError as error:
+        raise BrokenResourceError from error
+
+    if not data:
+        raise EndOfStream
+
+    return data
+
+
+def pack(words: Sequence[Argument]) -> bytes:
+    """A request in the protocol's bytes."""
+    parts = [b"*%d\r\n" % len(words)]
+
+    for word in words:
+        text = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+
+    return b"".join(parts)

@@ -1,0 +1,224 @@
+"""What takes the place of the stream of a connection of coredis': what is sent at once, in pieces, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import coredis
+import pytest
+
+from anysched.backends.redis.link import Link, open_link
+from anysched.backends.redis.link_trio import open_client
+from anysched.backends.redis.receiving_trio import Receiver, pack
+from anysched.errors import BackendRefused, BackendUnavailable
+from anysched.testing.servers import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer(own=True, appendonly=False) as server:
+        yield server
+
+
+@asynccontextmanager
+async def open_to(server: RedisServer, *, time_limit: float = 5.0, **options: Any) -> AsyncGenerator[Link]:
+    link = open_link(coredis.Redis(port=server.port, **options), time_limit=time_limit)
+
+    async with anyio.create_task_group() as services:
+        await services.start(link.run)
+        yield link
+        services.cancel_scope.cancel()
+
+
+async def test_more_than_goes_out_at_once_is_sent_whole(server: RedisServer) -> None:
+    """Others send in between, and each gets its own reply.
+
+    Break: what comes while the rest is being sent goes out in the middle of it.
+    """
+    large = b"x" * 16_000_000
+
+    async with open_to(server) as link, anyio.create_task_group() as group:
+
+        async def ask(number: int) -> None:
+            for _ in range(number):
+                await anyio.lowlevel.checkpoint()
+
+            assert str(number).encode() == await link.command("ECHO", number)
+
+        group.start_soon(link.command, "SET", "large", large)
+
+        for number in range(100):
+            group.start_soon(ask, number)
+
+    async with open_to(server) as link:
+        assert len(large) == await link.command("STRLEN", "large")
+
+
+async def test_nothing_overtakes_the_rest() -> None:
+    """There is room in the socket again, and the task that sends the rest has not seen it yet.
+
+    Break: what is sent now goes out in the middle of it.
+    """
+
+    class Connection:
+        async def _connect(self) -> Any:
+            return await anyio.connect_tcp(*listener.getsockname())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = Connection()
+        receiver = Receiver.of(connection, lambda answer: None)
+        await connection._connect()
+        peer, _ = listener.accept()
+        peer.setblocking(False)
+        got = bytearray()
+
+        async with receiver, anyio.create_task_group() as group:
+            receiver.write(b"a" * 16_000_000)
+            group.start_soon(receiver.send_rest)
+            await anyio.wait_all_tasks_blocked()
+            read_all(peer, got)
+            receiver.write(b"b")
+
+            with anyio.fail_after(10):
+                while len(got) < 16_000_001:
+                    await anyio.wait_readable(peer)
+                    read_all(peer, got)
+
+            group.cancel_scope.cancel()
+
+        peer.close()
+
+    assert (16_000_000, b"b") == (got.count(b"a"), got[-1:])
+
+
+def read_all(peer: socket.socket, got: bytearray) -> None:
+    with suppress(BlockingIOError):
+        while data := peer.recv(1_000_000):
+            got += data
+
+
+async def test_replies_come_whole_and_in_order() -> None:
+    """Whatever the pieces in which their bytes come; what comes before the greeting is coredis'."""
+    pieces = [b"%HELLO", *(bytes([byte]) for byte in b"$2\r\nOK\r\n:7\r\n*2\r\n$1\r\na\r\n_\r\n"), b":1\r\n:2\r\n"]
+    taken: list[Any] = []
+
+    class Stream:
+        async def receive(self, max_bytes: int) -> bytes:
+            await anyio.lowlevel.checkpoint()
+
+            if not pieces:
+                raise anyio.EndOfStream
+
+            return pieces.pop(0)
+
+        def extra(self, attribute: object, default: object) -> object:
+            return default
+
+    async def connect() -> Any:
+        await anyio.lowlevel.checkpoint()
+        return Stream()
+
+    class Connection:
+        _connect = staticmethod(connect)
+
+    connection = Connection()
+    receiver = Receiver.of(connection, taken.append)
+    assert receiver is await connection._connect()
+    assert b"%HELLO" == await receiver.receive()
+    receiver.has_greeted = True
+
+    with pytest.raises(anyio.EndOfStream):
+        await receiver.receive()
+
+    assert [b"OK", 7, [b"a", None], 1, 2] == taken
+
+
+def test_a_request_is_packed_as_the_protocol_has_it() -> None:
+    """Texts, bytes and numbers; lengths are of bytes."""
+    assert b"*3\r\n$3\r\nSET\r\n$2\r\n\xc3\xa4\r\n$2\r\n-7\r\n" == pack(("SET", "ä", -7))
+    assert b"*1\r\n$2\r\n\xff\x00\r\n" == pack((b"\xff\x00",))
+
+
+async def test_a_reply_that_never_comes_is_waited_for_once(server: RedisServer) -> None:
+    """Those who ask before, after and meanwhile are given up on in time; a cancelled one is forgotten.
+
+    Break: the end of the connection is told in the place of why it was ended.
+    """
+    async with open_to(server, time_limit=0.3) as link:
+        await link.command("PING")
+        server.pause()
+        gone: list[float] = []
+        began = anyio.current_time()
+
+        async def ask(after: float) -> None:
+            await anyio.sleep(after)
+
+            with pytest.raises(BackendUnavailable, match="connection was lost" if after else "not answered"):
+                await link.command("PING")
+
+            gone.append(anyio.current_time() - began - after)
+
+        try:
+            async with anyio.create_task_group() as group:
+                for after in (0.0, 0.1):
+                    group.start_soon(ask, after)
+
+                with anyio.move_on_after(0.05):
+                    await link.command("PING")
+        finally:
+            server.resume()
+
+        assert 2 == len(gone)
+        assert max(gone) < 2
+
+
+async def test_one_who_was_cancelled_ends_nothing(server: RedisServer) -> None:
+    """Its reply is waited for by nobody, so that nobody has waited for it for too long.
+
+    Break: a connection on which nobody waits is given up.
+    """
+    async with open_to(server, time_limit=0.3) as link:
+        before = await link.command("CLIENT", "ID")
+        server.pause()
+
+        try:
+            with anyio.move_on_after(0.1):
+                await link.command("PING")
+
+            await anyio.sleep(0.5)
+        finally:
+            server.resume()
+
+        assert before == await link.command("CLIENT", "ID")
+
+
+async def test_a_reply_that_nobody_waits_for_ends_the_connection(server: RedisServer) -> None:
+    """Who answers what was not asked is out of step."""
+    client = open_client(coredis.Redis(port=server.port), 5.0)
+
+    def ready(wire: Any) -> None:
+        wire.receiver.write(pack(("PING",)))
+
+    with pytest.raises(BackendUnavailable, match="nobody waits"), anyio.fail_after(5):
+        await client.hold(ready)
+
+
+async def test_a_subscription_that_is_refused_is_told(server: RedisServer) -> None:
+    """It is no silence, which would be waited for again and again."""
+    server.cli("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "resetchannels")
+
+    async with open_to(server, username="deaf", password="secret") as link:
+        with pytest.raises(BackendRefused, match="permission"), anyio.fail_after(5):
+            await link.listen(["c"], lambda message: None)
+
+
+async def test_a_client_that_closes_what_is_idle_keeps_ours(server: RedisServer) -> None:
+    """Its limit is for what lies in its pool; ours is held, and watched."""
+    async with open_to(server, max_idle_time=1) as link:
+        before = await link.command("CLIENT", "ID")
+        await anyio.sleep(1.3)
+        assert before == await link.command("CLIENT", "ID")
