@@ -68,19 +68,25 @@ IN_LUA: dict[str, Break] = {
         Edit("if held or (not held_by and first == owner) then", "if held then"),
     ),
     "a crash is not counted": (RunMachine, Edit("if crashed and not run.cancel_requested", "if false")),
-    "what waits is passed by": (RunMachine, Edit("redis.call('EXISTS', (PREFIX .. 'ready:' .. (queue))) == 0 and", "")),
+    "what waits is passed by": (
+        RunMachine,
+        Edit("redis.call('EXISTS', key, (PREFIX .. 'ready:' .. (queue)))", "redis.call('EXISTS', key)"),
+    ),
     "what is paused is handed over": (
         RunMachine,
         Edit("and redis.call('SISMEMBER', (PREFIX .. 'paused'), queue) == 0", ""),
     ),
-    "what is limited is handed over": (RunMachine, Edit("and not limits[job] then", "then")),
+    "what is limited is handed over": (RunMachine, Edit("and not limits[run.job] then", "then")),
     "what is not known is handed over": (
         RunMachine,
-        Edit("and redis.call('SISMEMBER', (PREFIX .. 'jobs:' .. (node)), job) == 1\n    and tonumber", "and tonumber"),
+        Edit(
+            "and redis.pcall('SISMEMBER', (PREFIX .. 'jobs:' .. (node)), run.job) == 1\n    and tonumber",
+            "and tonumber",
+        ),
     ),
     "who was handed a run is handed more": (
         RunMachine,
-        Edit("redis.call('ZREM', (PREFIX .. 'hungry:' .. (name)), node)\n        end", "end"),
+        Edit("redis.pcall('ZREM', (PREFIX .. 'hungry:' .. (tostring(name))), node)\n        end", "end"),
     ),
     "a token is used again": (RunMachine, Edit("redis.call('SET', (PREFIX .. 'token'), token)", "")),
     "who declines is woken": (RunMachine, Edit("  hints.satisfy(node)\n\n  for", "  for")),

@@ -48,6 +48,8 @@ __all__ = [
 OutcomeKind = Literal["succeeded", "failed", "retry", "snooze", "released", "cancelled"]
 HintKind = Literal["work", "take", "entries", "cancel", "done", "lock"]
 
+DEFAULT_TTL_MS = 3_600_000
+
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000
 POISON_ERROR = (
@@ -93,7 +95,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str = ""
     entry_id: str = ""
     scheduled_for_ms: int = 0
-    ttl_ms: int = 3_600_000
+    ttl_ms: int = DEFAULT_TTL_MS
     options: str = ""
 
 
@@ -220,7 +222,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     result: str = ""
     error: str = ""
     delay_ms: int = 0
-    ttl_ms: int = 3_600_000
+    ttl_ms: int = DEFAULT_TTL_MS
 
 
 class WorkReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -172,7 +172,7 @@ class RedisBackend:
 
     async def enqueue(self, runs: Sequence[NewRun]) -> list[Enqueued]:
         """Store runs, all or none, in the order given."""
-        return wire.decode_enqueued(await self._call("enqueue", wire.encode_runs(runs)), runs)
+        return wire.decode_enqueued(await self._call("enqueue", *wire.encode_runs(runs)), runs)
 
     async def get_runs(self, run_ids: Sequence[str]) -> list[RunRecord | Corrupt | None]:
         """The records of these runs, in order."""

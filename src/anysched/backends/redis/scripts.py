@@ -23,6 +23,7 @@ from importlib.resources import files
 import msgspec
 
 from anysched.backends.records import (
+    DEFAULT_TTL_MS,
     NAMED_AT_RENEWAL,
     POISON_CRASHES,
     POISON_ERROR,
@@ -66,6 +67,7 @@ _LAYOUTS: dict[str, type[msgspec.Struct]] = {
 }
 
 _CONSTANTS = f"""\
+local DEFAULT_TTL_MS = {DEFAULT_TTL_MS}
 local NAMED_AT_RENEWAL = {NAMED_AT_RENEWAL}
 local POISON_CRASHES = {POISON_CRASHES}
 local POISON_WINDOW_MS = {POISON_WINDOW_MS}

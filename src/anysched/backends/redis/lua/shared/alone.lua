@@ -1,72 +1,79 @@
 -- A run that is enqueued alone and is ready at once, with nothing to it but what its record says: the most frequent
 -- case, and the one that somebody waits for. All that other cases need is defined after it, where it does not get to.
+-- It comes in plain words, so that nothing has to be taken apart and put together again:
+--
+-- ARGV[1]    its id
+-- ARGV[2]    its queue
+-- ARGV[3]    its priority
+-- ARGV[4]    its deadline: empty, or msgpack, deadline_after_ms and deadline_ms
+-- ARGV[5]... its record, but for what the clock says: field, value, field, value, ...
 --
 -- With nobody hungry, it is stored and queued, and that is all. With somebody hungry it is handed over, if it may be (see
 -- Backend.enqueue): stored as claimed by that node, which gets it with the hint and need not come for it. If the hint is
--- lost, the node is told at its next renewals what it holds, and hands back what it does not know.
+-- lost, the node is told at its next renewals what it holds, and hands back what it does not know. If none of that may
+-- be, it goes the way of all others.
 -- include: keys
 -- include: clock
--- include: fields
+-- include: constants
+-- include: rank
 
 local NONE = '\144' -- an empty array
+local groups
 
-local groups = cmsgpack.unpack(ARGV[1])
-local new, list = unpack(groups[1] or {})
+if #ARGV > 1 then
+  local id, queue, priority = ARGV[1], ARGV[2], ARGV[3]
+  local key = keys.run(id)
+  local after_ms, at_ms = 0, 0
 
-if
-  new and #groups == 1 and #list == 2 and new[NEW_RUN.at_ms] == 0 and new[NEW_RUN.delay_ms] == 0
-  and new[NEW_RUN.expires_ms] == 0 and new[NEW_RUN.expires_at_ms] == 0 and new[NEW_RUN.key] == ''
-  and new[NEW_RUN.entry_id] == '' and redis.call('EXISTS', keys.run(list[1])) == 0
-then
-  local id, payload, queue, job = list[1], list[2], new[NEW_RUN.queue], new[NEW_RUN.job]
-  local record = fields.of(new, '', 0, 'ready')
-
-  if payload ~= '' then
-    fields.put(record, 'payload', payload)
+  if ARGV[4] ~= '' then
+    after_ms, at_ms = unpack(cmsgpack.unpack(ARGV[4]))
+    local deadline_ms = after_ms > 0 and clock.NOW + after_ms or at_ms
+    ARGV[#ARGV + 1] = 'deadline_ms'
+    ARGV[#ARGV + 1] = clock.digits(at_ms > 0 and math.min(at_ms, deadline_ms) or deadline_ms)
   end
 
-  local node = redis.call('ZRANGE', keys.hungry(queue), 0, 0)[1]
-
   -- A place in the queue. If what was given before cannot be read, it is not for here to mend it.
-  local place = not node and redis.pcall('INCR', keys.SEQUENCE)
+  local place = redis.call('EXISTS', key, keys.hungry(queue)) == 0 and redis.pcall('INCR', keys.SEQUENCE)
 
   if type(place) == 'number' then
     -- The record comes last: what is not stored with all that belongs to it is not stored.
     redis.call('SADD', keys.QUEUES, queue)
-    redis.call('ZADD', keys.ready(queue), place - new[NEW_RUN.priority] * RANK, id)
-    redis.call('HSET', keys.run(id), unpack(record))
+    redis.call('ZADD', keys.ready(queue), place - priority * RANK, id)
+    redis.call('HSET', key, 'enqueued_ms', clock.NOW_TEXT, unpack(ARGV, 5))
     return NONE
   end
 
+  local run = {id = id, enqueued_ms = clock.NOW_TEXT}
+
+  for i = 5, #ARGV, 2 do
+    run[ARGV[i]] = ARGV[i + 1]
+  end
+
+  -- Neither stored before, nor behind others.
+  local node = redis.call('EXISTS', key, keys.ready(queue)) == 0 and redis.call('ZRANGE', keys.hungry(queue), 0, 0)[1]
   local appetite = node and redis.pcall('HGET', keys.node(node), 'hungry')
   local token = node and redis.pcall('GET', keys.TOKEN)
 
   if
     type(appetite) == 'string' and type(token) ~= 'table'
-    and redis.call('EXISTS', keys.ready(queue)) == 0 and redis.call('SISMEMBER', keys.PAUSED, queue) == 0
-    and redis.pcall('SISMEMBER', keys.jobs(node), job) == 1
+    and redis.call('SISMEMBER', keys.PAUSED, queue) == 0
+    and redis.pcall('SISMEMBER', keys.jobs(node), run.job) == 1
     and tonumber(redis.call('ZSCORE', keys.NODES, node) or 0) >= clock.NOW
   then
     local well, parts = pcall(cmsgpack.unpack, appetite)
     local queues, limits = unpack(well and type(parts) == 'table' and parts or {})
 
-    if type(queues) == 'table' and type(limits) == 'table' and not limits[job] then
+    if type(queues) == 'table' and type(limits) == 'table' and not limits[run.job] then
       -- As tokens.next() has it.
       token = clock.digits(math.max((tonumber(token or '') or 0) + 1, clock.NOW_US))
-      local run = {id = id}
-
-      for i = 1, #record, 2 do
-        run[record[i]] = record[i + 1]
-      end
-
       run.attempt, run.token = 1, token
       local hint = 'take\n' .. cmsgpack.pack({node = node, now_ms = clock.NOW, run = run})
       redis.call('SADD', keys.QUEUES, queue)
       redis.call('ZADD', keys.held(node), token, id)
-      redis.call('SADD', keys.live(job), id)
+      redis.call('SADD', keys.live(run.job), id)
       redis.call(
-        'HSET', keys.run(id), 'status', 'running', 'attempt', '1', 'token', token, 'node', node,
-        'started_ms', clock.NOW_TEXT, unpack(record)
+        'HSET', key, 'status', 'running', 'attempt', '1', 'token', token, 'node', node, 'started_ms', clock.NOW_TEXT,
+        'enqueued_ms', clock.NOW_TEXT, unpack(ARGV, 5)
       )
       local heard = redis.pcall('PUBLISH', keys.inbox(node), hint)
 
@@ -81,9 +88,19 @@ then
         return NONE
       end
 
-      redis.call('DEL', keys.run(id))
+      redis.call('DEL', key)
       redis.call('ZREM', keys.held(node), id)
-      redis.call('SREM', keys.live(job), id)
+      redis.call('SREM', keys.live(run.job), id)
     end
   end
+
+  groups = {{{
+    [NEW_RUN.job] = run.job, [NEW_RUN.queue] = queue, [NEW_RUN.priority] = tonumber(priority),
+    [NEW_RUN.at_ms] = 0, [NEW_RUN.delay_ms] = 0, [NEW_RUN.expires_ms] = 0, [NEW_RUN.expires_at_ms] = 0,
+    [NEW_RUN.deadline_ms] = at_ms, [NEW_RUN.deadline_after_ms] = after_ms, [NEW_RUN.key] = '', [NEW_RUN.entry_id] = '',
+    [NEW_RUN.scheduled_for_ms] = 0, [NEW_RUN.ttl_ms] = tonumber(run.ttl_ms or DEFAULT_TTL_MS),
+    [NEW_RUN.options] = run.options or '',
+  }, {id, run.payload or ''}}}
+else
+  groups = cmsgpack.unpack(ARGV[1])
 end

@@ -1,10 +1,6 @@
 -- A new run's record. A new run is an array as NEW_RUN names its places.
 -- include: clock
-
--- A queue is ordered by -priority * RANK + sequence.
-local RANK = 17592186044416
-
-local DEFAULT_TTL_MS = 3600000
+-- include: constants
 
 local fields = {}
 

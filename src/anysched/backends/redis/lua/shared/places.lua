@@ -3,6 +3,7 @@
 -- Changes are collected here and made by place_all(), one command for many runs.
 -- include: hints
 -- include: fields
+-- include: rank
 
 local places = {
   LISTED = 1000,

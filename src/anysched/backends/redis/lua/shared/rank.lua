@@ -1,0 +1,3 @@
+-- A queue is ordered by -priority * RANK + sequence.
+
+local RANK = 17592186044416
