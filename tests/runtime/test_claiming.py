@@ -245,3 +245,35 @@ async def test_what_is_handed_over_begins_under_trust_only() -> None:
     trusted[0] = False
     assert not claiming.begin(run, 5)
     assert ["a"] == hands.accepted
+
+
+async def test_what_is_handed_over_begins_before_more_is_asked_for() -> None:
+    """The wish comes a step later, and in any case: an outcome that is there by then goes along with it.
+
+    Break: asking at once puts a request in front of each run that is picked up.
+    """
+    pokes: list[float] = []
+    claiming = claiming_with(Hands(), poke=lambda: pokes.append(current_time()))
+
+    async with create_task_group() as group:
+        await group.start(claiming.run)
+        claiming.receive(wished(claiming), WorkReply(now_ms=0))
+        await anyio.wait_all_tasks_blocked()
+        pokes.clear()
+        claiming.stir_soon()
+        assert [] == pokes
+        await anyio.wait_all_tasks_blocked()
+        assert 1 == len(pokes)
+        assert claiming.wish() is not None
+        group.cancel_scope.cancel()
+
+
+async def test_what_is_handed_over_to_who_retires_makes_it_decline() -> None:
+    """At once: nobody keeps time any more."""
+    pokes: list[float] = []
+    claiming = claiming_with(Hands(), poke=lambda: pokes.append(current_time()))
+    claiming.retire()
+    assert 0 == wished(claiming).count
+    claiming.stir_soon()
+    assert 2 == len(pokes)
+    assert 0 == wished(claiming).count

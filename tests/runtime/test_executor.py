@@ -12,6 +12,7 @@ import anyio
 import pytest
 from anyio import Event, create_task_group, current_time, from_thread
 from anyio.lowlevel import checkpoint
+from attrs import define, field
 
 from anysched.errors import InvalidOption
 from anysched.executor import Executor, ExecutorStatistics
@@ -334,3 +335,96 @@ async def test_what_is_submitted_while_it_is_being_cancelled_stays_in_the_backlo
 
     assert 10 == len(executor.surrender())
     assert 0 == executor.busy
+
+
+@define(eq=False)
+class Piece:
+    """Work that goes on with the next piece in its place, as attempts do, and notes the task that it is in."""
+
+    executor: Executor
+    lasts: float = 0
+    tasks: list[int] = field(factory=list[int])
+
+    async def __call__(self) -> None:
+        following: Piece | None = self
+
+        while following is not None:
+            following.tasks.append(anyio.get_current_task().id)
+
+            if following.lasts:
+                self.executor.make_room()
+                await anyio.sleep(following.lasts)
+
+            following = await self.executor.following(Piece)
+
+
+async def test_a_piece_that_comes_alone_finds_a_slot_that_waits() -> None:
+    """The same task begins it, and however many there were before, one waits.
+
+    Break: letting every slot end makes a task for each piece; letting each wait keeps as many as ever ran at once.
+    """
+    executor = Executor(max_concurrent=4)
+    piece = Piece(executor)
+
+    async with hosted(executor):
+        idle = len(anyio.get_running_tasks())
+
+        for _ in range(3):
+            executor.submit(piece)
+            await anyio.sleep(1)
+            assert (0, 4, idle + 1) == (executor.busy, executor.room, len(anyio.get_running_tasks()))
+
+        assert 1 == len(set(piece.tasks))
+
+        piece.lasts = 1
+
+        for _ in range(8):
+            executor.submit(piece)
+
+        await anyio.sleep(1)
+        assert idle + 4 == len(anyio.get_running_tasks())
+        await anyio.sleep(10)
+        assert idle + 1 == len(anyio.get_running_tasks())
+
+    assert (11, 0, 0) == (len(piece.tasks), executor.busy, executor.backlog)
+
+
+async def test_two_pieces_at_once_find_two_slots() -> None:
+    """The one that waits takes the first; a second is made for the other as soon as the first suspends."""
+    executor = Executor(max_concurrent=2)
+    ended: list[float] = []
+
+    async def piece() -> None:
+        await anyio.sleep(1)
+        ended.append(current_time())
+
+    async with hosted(executor):
+        executor.submit(Piece(executor))
+        await anyio.sleep(1)
+        began = current_time()
+        executor.submit(suspending(executor, piece))
+        executor.submit(suspending(executor, piece))
+
+    assert [1.0, 1.0] == [at - began for at in ended]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_slot_that_waits_does_not_keep_the_executor(cancelled: bool) -> None:
+    """Closing sends it home at once, and so does a cancellation; the next life of the executor begins afresh."""
+    executor = Executor()
+
+    for _ in range(2):
+        piece = Piece(executor)
+        began = current_time()
+
+        async with create_task_group() as attempts:
+            await attempts.start(executor.run)
+            executor.submit(piece)
+            await anyio.sleep(1)
+
+            if cancelled:
+                attempts.cancel_scope.cancel()
+            else:
+                executor.close(60)
+
+        assert (1, 1.0, 0) == (len(piece.tasks), current_time() - began, executor.busy)

@@ -111,6 +111,8 @@ class Claiming:
     _check_at: float = field(default=float("inf"), init=False)
     """When to see whether what was taken in advance gets anywhere."""
     _begun: int = field(default=0, init=False)
+    _soon: bool = field(default=False, init=False)
+    """:meth:`wish` is to be called, but not at once."""
     _full: bool = field(default=False, init=False)
     """There was no room for a claim of late."""
     _sweep_at: float = field(default=float("inf"), init=False)
@@ -132,6 +134,10 @@ class Claiming:
             with move_on_after(wake_at - current_time()):
                 await self._changed.wait()
 
+            if self._soon:
+                self._soon = False
+                self.poke()
+
             if self.hungry and current_time() >= self._look_at:
                 self.stir()
 
@@ -148,6 +154,16 @@ class Claiming:
         self.hungry = False
         self._heard = True
         self.poke()
+
+    def stir_soon(self) -> None:
+        """Likewise, but what was just handed over shall begin first: if it is short, its outcome goes along."""
+        if self._retired:
+            self.stir()
+            return
+
+        self.hungry = False
+        self._heard = self._soon = True
+        self._changed.set()
 
     def wish(self) -> Claim | None:
         """What to claim now, or nothing."""

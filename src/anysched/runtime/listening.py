@@ -130,7 +130,6 @@ class Listening:
                 self.on_work()
             case "take":
                 self.on_take(hint)
-                self.on_work()
             case "entries":
                 self.on_entries()
             case "cancel":

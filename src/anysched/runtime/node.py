@@ -28,7 +28,7 @@ from anyio import TASK_STATUS_IGNORED, Event, create_task_group
 from anyio.abc import TaskStatus
 from attrs import define, field
 
-from anysched.backends import Backend, Held, NodeInfo, Outcome, WorkReply
+from anysched.backends import Backend, Held, Hint, NodeInfo, Outcome, WorkReply
 from anysched.clock import from_ms
 from anysched.config import ErrorContext, SchedulerConfig
 from anysched.errors import BackendError, RecordCorrupt, StaleLease
@@ -230,7 +230,7 @@ class Node:
                 if self.queues:
                     self.claiming = self._open_claiming()
                     self.listening.on_work = self.claiming.stir
-                    self.listening.on_take = self.taking.take
+                    self.listening.on_take = self._take
                     self.settling.intake = self.claiming
                     await intake.start(self.claiming.run)
 
@@ -339,6 +339,12 @@ class Node:
         )
         self.teller.report(error, ErrorContext(kind="backend", run_id=outcome.run_id, node=self.leasing.node.id))
         self.settling.report(outcome)
+
+    def _take(self, hint: Hint) -> None:
+        self.taking.take(hint)
+
+        if self.claiming is not None:
+            self.claiming.stir_soon()
 
     def _stir(self) -> None:
         if self.claiming is not None:
