@@ -18,10 +18,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
+from math import inf
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from anyio import TASK_STATUS_IGNORED, CapacityLimiter, Event, create_task_group, current_time, to_thread
+from anyio import (
+    TASK_STATUS_IGNORED,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    current_effective_deadline,
+    current_time,
+    get_cancelled_exc_class,
+    to_thread,
+)
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field, setters, validators
@@ -92,7 +102,7 @@ class Executor:
     _closing: Event | None = field(default=None, init=False)
     _threads: CapacityLimiter | None = field(default=None, init=False)
     _processes: CapacityLimiter | None = field(default=None, init=False)
-    _breathe_at: float = field(default=0.0, init=False)
+    _breathe_at: float = field(default=-inf, init=False)
     _go: Event | None = field(default=None, init=False)
     """Set for the slot that waits, while there is one."""
 
@@ -101,7 +111,8 @@ class Executor:
 
         Cancelling it cancels what is running. What is then left in the backlog stays there for :meth:`surrender`.
         """
-        self._closing = Event()
+        self._closing = closing = Event()
+        self._breathe_at = -inf
         # Limiters belong to an event loop, and an executor may see several, one after the other.
         self._threads = CapacityLimiter(self.max_threads or self.max_concurrent)
         self._processes = None
@@ -113,7 +124,7 @@ class Executor:
                 try:
                     task_status.started()
                     self.make_room()
-                    await self._closing.wait()
+                    await closing.wait()
                 except BaseException:
                     # Cancelled: the group closes now, though what runs in it may take a while. Nothing new may enter.
                     self._attempts = None
@@ -121,6 +132,9 @@ class Executor:
         finally:
             self._attempts = None
             self._closing = None
+
+        if not closing.is_set():
+            raise RuntimeError("the executor has ended because a piece of its work was cancelled by itself")
 
     @property
     def room(self) -> int:
@@ -259,11 +273,14 @@ class Executor:
             self._slots -= 1
 
     async def _wait(self) -> None:
-        """Wait to be sent on, in a slot."""
+        """Wait to be sent on, in a slot; or be sent home by what a piece has left behind that cancels its task."""
         go = self._go = Event()
 
         try:
             await go.wait()
+        except get_cancelled_exc_class():  # noqa: ASYNC103 - only ours has to pass
+            if current_effective_deadline() == -inf:
+                raise
         finally:
             if self._go is go:
                 self._go = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,6 +17,12 @@ from attrs import define, field
 
 from anysched.errors import InvalidOption
 from anysched.executor import Executor, ExecutorStatistics
+
+
+@pytest.fixture
+def native_loop(anyio_backend_name: str) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("native cancellation is asyncio's")
 
 
 @asynccontextmanager
@@ -306,6 +313,67 @@ def test_one_executor_serves_one_loop_after_another() -> None:
             return await executor.call(pow, (2, 4), {}, "process") + await executor.call(pow, (2, 3), {}, "thread")
 
     assert [24, 24, 24] == [anyio.run(main, backend=name) for name in ("asyncio", "trio", "asyncio")]
+
+
+async def test_a_slot_that_waits_outlives_what_was_left_behind(native_loop: None) -> None:
+    """A piece has left something that cancels its task later on; only the slot ends by it.
+
+    Break: the executor ends, and nobody is told.
+    """
+    executor = Executor()
+    piece = Piece(executor)
+
+    async with hosted(executor):
+        executor.submit(piece)
+        await anyio.sleep(1)
+        (waiting,) = [task for task in asyncio.all_tasks() if task.get_name() == "anysched slot"]
+        waiting.cancel()
+        await anyio.sleep(1)
+        executor.submit(piece)
+        await anyio.sleep(1)
+        assert (2, 0, 0) == (len(piece.tasks), executor.busy, executor.backlog)
+
+
+async def test_an_executor_that_ends_by_itself_says_so(native_loop: None) -> None:
+    """On asyncio a piece that cancels its own task ends all others without a word."""
+    executor = Executor()
+
+    async def piece() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await checkpoint()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="cancelled by itself"), flatten_subgroups=True):
+        async with hosted(executor):
+            executor.submit(piece)
+            await anyio.sleep(1)
+
+
+async def test_it_lets_others_run_in_every_life(real_time: None) -> None:
+    """The clocks of two loops have nothing in common: Trio's begins somewhere.
+
+    Break: the instant until which a slot may work stays from the loop before, whose clock was ahead.
+    """
+    executor = Executor(max_concurrent=1)
+    executor._breathe_at = current_time() + 1_000_000
+    turns: set[int] = set()
+
+    async def piece() -> None:
+        time.sleep(0.002)  # noqa: ASYNC251 - it is a piece that blocks
+
+    async def neighbour() -> None:
+        while executor.backlog:
+            turns.add(executor.backlog)
+            await checkpoint()
+
+    async with hosted(executor), create_task_group() as neighbours:
+        for _ in range(20):
+            executor.submit(piece)
+
+        neighbours.start_soon(neighbour)
+
+    assert 10 <= len(turns)
 
 
 async def test_what_is_submitted_while_it_is_being_cancelled_stays_in_the_backlog() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -361,3 +363,58 @@ async def test_what_a_job_leaves_running_in_its_own_group_ends_with_it() -> None
             await (await parent.enqueue()).result()
 
     assert [2, 2, 2] == ended
+
+
+async def test_what_a_job_leaves_behind_to_cancel_its_task_ends_a_slot_only(loop_name: str) -> None:
+    """The node is idle when it strikes, and carries out what comes next.
+
+    Break: the slot that waits takes the executor with it; the node keeps its lease, and begins nothing any more.
+    """
+    if loop_name == "trio":
+        pytest.skip("Trio has no such thing")
+
+    import asyncio
+
+    scheduler = Scheduler()
+
+    @scheduler.job
+    async def leaves_a_timer() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.5, task.cancel)
+
+    async with scheduler.running():
+        with anyio.fail_after(30):
+            for _ in range(3):
+                await (await leaves_a_timer.enqueue()).result()
+                await anyio.sleep(1)
+
+
+class Heavy:
+    """A file, say, or a table."""
+
+
+async def test_an_idle_node_holds_nothing_of_its_attempts() -> None:
+    """Neither what they returned nor what they failed with, whose traceback holds all their variables.
+
+    Break: the slot that waits for work keeps the last attempt, and its first for as long as it lives.
+    """
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    alive: list[weakref.ref[Heavy]] = []
+
+    @scheduler.job(retry=ONCE)
+    async def fails() -> None:
+        heavy = Heavy()
+        alive.append(weakref.ref(heavy))
+        raise ValueError
+
+    async with scheduler.running():
+        with anyio.fail_after(30):
+            for _ in range(2):
+                with pytest.raises(RunFailed):
+                    await (await fails.enqueue()).result()
+
+                await anyio.sleep(1)
+
+        gc.collect()
+        assert [None, None] == [reference() for reference in alive]

@@ -304,6 +304,8 @@ class Attempting:
             del self.live[run.id]
 
         self.report(self.judge.outcome(attempt, ending, took))
+        # The slot may wait for long with this in its hands, and an error holds on to the handler's variables.
+        ending.value = ending.error = None
 
     def _seconds_left(self, run: ClaimedRun, limit: float | None) -> float:
         """The time limit, or what is left until the deadline by the backend's clock, whichever is less."""

@@ -15,7 +15,7 @@ import pytest
 
 from anysched.backends.redis.addresses import parse_address
 from anysched.backends.redis.link import ClientLink, Link, Script, open_link
-from anysched.errors import BackendUnavailable, InvalidOption, MissingExtra, NotOpen
+from anysched.errors import BackendError, BackendUnavailable, InvalidOption, MissingExtra, NotOpen
 from anysched.testing.cancelling import Round, cancel_at_every_await
 from anysched.testing.proxy import FaultyProxy
 from anysched.testing.servers import RedisServer
@@ -82,6 +82,15 @@ async def test_a_script_is_loaded_again_after_it_was_lost(server: RedisServer) -
 
         assert b"b" == await link.call(SAME, [], ["b"])
         assert [1] == server.cli("SCRIPT", "EXISTS", SAME.sha)
+
+
+async def test_a_text_that_cannot_be_sent_is_told(server: RedisServer) -> None:
+    """Half of a surrogate pair has no form on the wire; nothing was sent."""
+    async with open_to(server.url) as link:
+        with pytest.raises(BackendError, match="cannot be sent"):
+            await link.command("ECHO", "\ud800")
+
+        assert b"a" == await link.command("ECHO", "a")
 
 
 async def test_a_map_in_a_reply_is_flattened(server: RedisServer) -> None:

@@ -103,6 +103,21 @@ async def test_replies_are_raw_however_the_client_decodes(server: RedisServer, l
     assert [b"\xff"] == heard
 
 
+@pytest.mark.parametrize("parser", [{}, {"parser_class": _AsyncRESP2Parser}], ids=["hiredis", "in Python"])
+async def test_texts_are_sent_as_utf_8_whatever_the_client_writes(
+    server: RedisServer, parser: dict[str, Any], anyio_backend_name: str
+) -> None:
+    """What is stored is read by others.
+
+    Break: a run is stored that nobody can read.
+    """
+    if anyio_backend_name == "trio":
+        pytest.skip("redis-py does not run on Trio")
+
+    async with client_of("redis-py", server.port, encoding="latin-1", **parser) as theirs, open_by(theirs) as link:
+        assert "ü€".encode() == (await link.call(ECHO, [], ["ü€"]))[0]
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -70,7 +71,7 @@ async def test_nothing_overtakes_the_rest() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connection = Connection()
-        receiver = Receiver.of(connection, lambda answer: None)
+        receiver = Receiver.of(connection, lambda answer, pushed: None)
         await connection._connect()
         peer, _ = listener.accept()
         peer.setblocking(False)
@@ -103,8 +104,12 @@ def read_all(peer: socket.socket, got: bytearray) -> None:
 
 async def test_replies_come_whole_and_in_order() -> None:
     """Whatever the pieces in which their bytes come; what comes before the greeting is coredis'."""
-    pieces = [b"%HELLO", *(bytes([byte]) for byte in b"$2\r\nOK\r\n:7\r\n*2\r\n$1\r\na\r\n_\r\n"), b":1\r\n:2\r\n"]
-    taken: list[Any] = []
+    pieces = [
+        b"%HELLO",
+        *(bytes([byte]) for byte in b"$2\r\nOK\r\n:7\r\n>1\r\n:0\r\n*2\r\n$1\r\na\r\n_\r\n"),
+        b":1\r\n:2\r\n",
+    ]
+    taken: list[tuple[Any, bool]] = []
 
     class Stream:
         async def receive(self, max_bytes: int) -> bytes:
@@ -126,7 +131,7 @@ async def test_replies_come_whole_and_in_order() -> None:
         _connect = staticmethod(connect)
 
     connection = Connection()
-    receiver = Receiver.of(connection, taken.append)
+    receiver = Receiver.of(connection, lambda answer, pushed: taken.append((answer, pushed)))
     assert receiver is await connection._connect()
     assert b"%HELLO" == await receiver.receive()
     receiver.has_greeted = True
@@ -134,13 +139,69 @@ async def test_replies_come_whole_and_in_order() -> None:
     with pytest.raises(anyio.EndOfStream):
         await receiver.receive()
 
-    assert [b"OK", 7, [b"a", None], 1, 2] == taken
+    assert [(b"OK", False), (7, False), ([0], True), ([b"a", None], False), (1, False), (2, False)] == taken
 
 
 def test_a_request_is_packed_as_the_protocol_has_it() -> None:
     """Texts, bytes and numbers; lengths are of bytes."""
     assert b"*3\r\n$3\r\nSET\r\n$2\r\n\xc3\xa4\r\n$2\r\n-7\r\n" == pack(("SET", "ä", -7))
     assert b"*1\r\n$2\r\n\xff\x00\r\n" == pack((b"\xff\x00",))
+
+
+async def test_what_was_not_asked_for_disturbs_nobody(server: RedisServer) -> None:
+    """A client that tracks what changes is told of it between two replies.
+
+    Break: it is taken for a reply, and each caller gets that of another.
+    """
+    async with open_to(server) as link, coredis.Redis(port=server.port) as theirs:
+        await link.command("CLIENT", "TRACKING", "ON", "BCAST")
+        before = await link.command("CLIENT", "ID")
+
+        async def ask(number: int) -> None:
+            assert str(number).encode() == await link.command("ECHO", number)
+
+        for number in range(20):
+            async with anyio.create_task_group() as group:
+                for each in range(20):
+                    group.start_soon(ask, each)
+
+                await theirs.set("k", number)
+
+        assert before == await link.command("CLIENT", "ID")
+
+
+async def test_who_was_given_up_on_goes_on_with_a_new_connection(server: RedisServer) -> None:
+    """At once: the old one is of no more use the moment its silence is told.
+
+    Break: what is asked next goes out on it, with an outcome that nobody learns.
+    """
+    async with open_to(server, time_limit=0.3) as link:
+        await link.command("SET", "times", 0)
+        server.pause()
+
+        try:
+            with pytest.raises(BackendUnavailable, match="not answered"):
+                await link.command("PING")
+        finally:
+            server.resume()
+
+        assert 1 == await link.command("INCR", "times")
+
+
+async def test_what_makes_no_connection_is_told_bare(server: RedisServer) -> None:
+    """An option that coredis does not know, say, which is the user's mistake."""
+    link = open_link(coredis.Redis(port=server.port))
+    client: Any = link
+    client._client.make = broken
+
+    for task in (link.run, partial(link.listen, ["c"], lambda message: None)):
+        with pytest.raises(TypeError, match="no such option"):
+            await task()
+
+
+async def broken() -> None:
+    await anyio.lowlevel.checkpoint()
+    raise TypeError("no such option")
 
 
 async def test_a_reply_that_never_comes_is_waited_for_once(server: RedisServer) -> None:

@@ -264,6 +264,8 @@ class ClientLink:
             return await wire.exchange(words)
         except BackendError:
             raise
+        except UnicodeEncodeError as error:
+            raise BackendError(f"a text cannot be sent: {error}") from error
         except self._client.failures as error:
             raise explain(error) from error
 

@@ -303,7 +303,12 @@ class _AsyncioWire:
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""
         connection, receiver = self.connection, self.receiver
-        packed = connection.pack_command(*words) if receiver is None else receiver.pack(words)
+
+        if receiver is None:  # a client may be set to another encoding
+            packed = connection.pack_command(*(word.encode() if isinstance(word, str) else word for word in words))
+        else:
+            packed = receiver.pack(words)
+
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
         self.waiting.append((reply, loop.time() + self.time_limit))

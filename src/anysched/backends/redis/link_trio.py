@@ -242,8 +242,8 @@ class _Part(Protocol):
         """The server has greeted."""
         ...
 
-    def take(self, answer: Any) -> None:
-        """A reply or a message has come. What is raised ends the connection."""
+    def take(self, answer: Any, pushed: bool) -> None:
+        """A reply has come, or what was not asked for. What is raised ends the connection."""
         ...
 
     async def watch(self) -> None:
@@ -278,12 +278,13 @@ class TrioClient:
 
     async def _run(self, part: _Part) -> None:
         """Connect, and return when the connection is lost, or raise what it was lost by."""
+        deadline = current_time() + self.time_limit
+        connection = await self._made(deadline)
         failures: list[Exception] = []
-        connecting = CancelScope(deadline=current_time() + self.time_limit)
 
-        def take(answer: Any) -> None:
+        def take(answer: Any, pushed: bool) -> None:
             try:
-                part.take(answer)
+                part.take(answer, pushed)
             except Exception as error:
                 failures.append(error)  # coredis keeps it to itself
                 raise
@@ -293,27 +294,28 @@ class TrioClient:
                 await task()
             except _FAILURES as error:
                 failures.append(error)
-                group.cancel_scope.cancel(reason="the connection is of no more use")
+                # Before anybody is awake who was told, and might go on with it.
+                connection.invalidate("it is of no more use")
+
+        receiver = Receiver.of(connection, take)
+        connecting = CancelScope(deadline=deadline)
 
         async with create_task_group() as group:
+
+            def greeted() -> None:
+                connecting.deadline = math.inf
+                receiver.has_greeted = True
+                part.begin(connection, receiver)
+                group.start_soon(until_failure, receiver.send_rest)
+                group.start_soon(until_failure, part.watch)
+
             with connecting:
                 try:
-                    connection = await self.make()
-                    receiver = Receiver.of(connection, take)
-
-                    def greeted() -> None:
-                        connecting.deadline = math.inf
-                        receiver.has_greeted = True
-                        part.begin(connection, receiver)
-                        group.start_soon(until_failure, receiver.send_rest)
-                        group.start_soon(until_failure, part.watch)
-
-                    try:
-                        await connection.run(task_status=_Ready(greeted))
-                    finally:
-                        _close_streams(connection)
+                    await connection.run(task_status=_Ready(greeted))
                 except _FAILURES as error:
                     failures.append(error)
+                finally:
+                    _close_streams(connection)
 
             group.cancel_scope.cancel(reason="the connection has ended")
 
@@ -322,6 +324,12 @@ class TrioClient:
 
         if failures:
             raise failures[0]
+
+    async def _made(self, deadline: float) -> Any:
+        with CancelScope(deadline=deadline):
+            return await self.make()
+
+        raise BackendUnavailable(SILENT)
 
 
 @define(eq=False)
@@ -343,7 +351,7 @@ class _Hearing:
         self.receiver, self.missing, self.heard_at = receiver, len(self.channels), current_time()
         receiver.write(pack(("SUBSCRIBE", *self.channels)))
 
-    def take(self, answer: Any) -> None:
+    def take(self, answer: Any, pushed: bool) -> None:
         """See :meth:`_Part.take`."""
         self.heard_at = current_time()
 
@@ -437,8 +445,11 @@ class _TrioWire:
         self.connection, self.receiver = connection, receiver
         self.ready(self)
 
-    def take(self, answer: Any) -> None:
+    def take(self, answer: Any, pushed: bool) -> None:
         """See :meth:`_Part.take`."""
+        if pushed:  # a client that is set to it is told of changes in between
+            return
+
         if not self.waiting:
             raise BackendUnavailable(STRAY)
 

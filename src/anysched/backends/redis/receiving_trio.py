@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from anyio import BrokenResourceError, EndOfStream, Event, wait_readable
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from attrs import define, field
+from coredis.constants.resp import DataType
 from coredis.parser import NotEnoughData, Parser
 
 from anysched.backends.redis.link import Argument
@@ -32,12 +33,12 @@ class Receiver(ByteStream):
 
     Args:
         connect: makes the stream.
-        take: called with each reply or pushed message, errors among them, once the server has greeted. What it raises
-            ends the connection.
+        take: called with each reply, errors among them, once the server has greeted, and whether it was pushed, which
+            is no reply to anything. What it raises ends the connection.
     """
 
     _connect: Callable[[], Awaitable[ByteStream]]
-    take: Callable[[Any], None]
+    take: Callable[[Any, bool], None]
     has_greeted: bool = field(default=False, init=False)
     """From now on what comes is ours."""
     _stream: ByteStream = field(init=False)
@@ -50,7 +51,7 @@ class Receiver(ByteStream):
     _parser: Parser = field(factory=Parser, init=False)
 
     @classmethod
-    def of(cls, connection: Any, take: Callable[[Any], None]) -> Receiver:
+    def of(cls, connection: Any, take: Callable[[Any, bool], None]) -> Receiver:
         """The stream that a connection will have once it is connected."""
         receiver = cls(connection._connect, take)
         connection._connect = receiver._connected  # what coredis has a subclass define
@@ -126,7 +127,7 @@ class Receiver(ByteStream):
         parser.feed(data)
 
         while not isinstance(answer := parser.parse(), NotEnoughData):
-            take(answer[1])
+            take(answer[1], answer[0] is DataType.PUSH)
 
     async def send(self, item: bytes) -> None:
         """Pass on what the connection says before the greeting."""

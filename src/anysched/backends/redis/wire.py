@@ -74,9 +74,9 @@ def _places(kind: type[msgspec.Struct], first: str, last: str) -> slice:
 
 
 _WHEN = _places(NewRun, "at_ms", "expires_at_ms")
-_WHOSE = _places(NewRun, "key", "scheduled_for_ms")
+_WHOSE = _places(NewRun, "key", "entry_id")
 _AT_ONCE = (0, 0, 0, 0)
-_NOBODY_S = ("", "", 0)
+_NOBODY_S = ("", "")
 
 
 Blob = bytes | msgspec.Raw
@@ -189,6 +189,9 @@ def _plain_words(run: NewRun) -> list[Argument] | None:
 
     if run.deadline_ms or run.deadline_after_ms:
         words[3] = encode((run.deadline_after_ms, run.deadline_ms))
+
+    if run.scheduled_for_ms:
+        words += "scheduled_for_ms", run.scheduled_for_ms
 
     if run.ttl_ms != DEFAULT_TTL_MS:
         words += "ttl_ms", run.ttl_ms

@@ -6,6 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+
+from anysched.backends import RunRecord
 
 from .stage import LATER, Stage, Staged
 
@@ -16,6 +19,7 @@ HANDED: list[dict[str, Any]] = [
     {"payload": "[1]", "options": '{"metadata":{"a":1}}', "queue": "other", "priority": 7, "ttl_ms": 60_000},
     {"deadline_after_ms": LATER},
     {"deadline_ms": 4_000_000_000_000},
+    {"scheduled_for_ms": 77},
 ]
 
 NOT_HANDED: list[dict[str, Any]] = [
@@ -102,6 +106,35 @@ class HandingConformance(Staged):
             await inbox.expect("work")
             assert [] == inbox.hints
             assert await stage.status("a") in {"ready", "scheduled"}
+
+    async def test_what_is_not_handed_over_is_stored_whole(self, stage: Stage) -> None:
+        """Whatever it has to it, as it would be if nobody were hungry."""
+        fields: dict[str, Any] = {
+            "payload": '[1,"\u00fc"]',
+            "options": '{"metadata":{"a":1}}',
+            "queue": "other",
+            "priority": -7,
+            "ttl_ms": 60_000,
+            "deadline_ms": 4_000_000_000_000,
+            "deadline_after_ms": LATER,
+            "scheduled_for_ms": 77,
+        }
+        records: list[RunRecord] = []
+        await stage.add("queued", **fields)
+        await stage.join(jobs=("other",), queues=("other",))
+
+        async with stage.inbox("node") as inbox:
+            await stage.work(takes=True, queues=("other",))
+            await stage.add("not-known", **fields)
+            assert [] == [hint for hint in inbox.hints if hint.kind == "take"]
+
+        for run_id in ("queued", "not-known"):
+            record = await stage.run(run_id)
+            assert abs(record.deadline_ms - record.enqueued_ms - LATER) <= 1
+            records.append(replace(record, id="", enqueued_ms=0, deadline_ms=0, set_aside=""))
+
+        assert records[0] == records[1]
+        assert fields["payload"] == records[0].payload
 
     async def test_several_at_once_are_not_handed_over(self, stage: Stage) -> None:
         """They are claimed together."""

@@ -50,7 +50,8 @@ if #ARGV > 1 then
   end
 
   -- Neither stored before, nor behind others.
-  local node = redis.call('EXISTS', key, keys.ready(queue)) == 0 and redis.call('ZRANGE', keys.hungry(queue), 0, 0)[1]
+  local node = redis.call('ZRANGE', keys.hungry(queue), 0, 0)[1]
+  node = node and redis.call('EXISTS', key, keys.ready(queue)) == 0 and node
   local appetite = node and redis.pcall('HGET', keys.node(node), 'hungry')
   local token = node and redis.pcall('GET', keys.TOKEN)
 
@@ -98,7 +99,7 @@ if #ARGV > 1 then
     [NEW_RUN.job] = run.job, [NEW_RUN.queue] = queue, [NEW_RUN.priority] = tonumber(priority),
     [NEW_RUN.at_ms] = 0, [NEW_RUN.delay_ms] = 0, [NEW_RUN.expires_ms] = 0, [NEW_RUN.expires_at_ms] = 0,
     [NEW_RUN.deadline_ms] = at_ms, [NEW_RUN.deadline_after_ms] = after_ms, [NEW_RUN.key] = '', [NEW_RUN.entry_id] = '',
-    [NEW_RUN.scheduled_for_ms] = 0, [NEW_RUN.ttl_ms] = tonumber(run.ttl_ms or DEFAULT_TTL_MS),
+    [NEW_RUN.scheduled_for_ms] = tonumber(run.scheduled_for_ms or 0), [NEW_RUN.ttl_ms] = tonumber(run.ttl_ms or DEFAULT_TTL_MS),
     [NEW_RUN.options] = run.options or '',
   }, {id, run.payload or ''}}}
 else
