@@ -226,7 +226,7 @@ HARMS = {
     "random bytes": random_bytes,
     "a version to come": in_a_version_to_come,
 }
-SAMPLED = 25
+SAMPLED = 12
 
 
 @pytest.mark.slow

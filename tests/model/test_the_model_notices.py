@@ -95,7 +95,7 @@ IN_LUA: dict[str, Break] = {
 """By name: who finds it, and an edit of the scripts on their way to the server."""
 
 
-DAILY = ("the fencing check", "the compare", "now comes")
+DAILY = ("the fencing check of settling", "the compare", "now comes")
 """The rest is looked for at night."""
 
 

@@ -330,7 +330,7 @@ LAWS: dict[str, tuple[Break, dict[str, Any]]] = {
 """By what is complained of: the break, and the circumstances in which it shows soonest."""
 
 
-DAILY = (" is lost: None", "and the totals count", "was executed by", "fired twice for", ", too early")
+DAILY = (" is lost: None", "and the totals count", "was executed by", "fired twice for")
 """The rest is looked for at night."""
 
 
