@@ -110,6 +110,9 @@ class Executor:
         """Host the slots until :meth:`close`, and until everything has ended.
 
         Cancelling it cancels what is running. What is then left in the backlog stays there for :meth:`surrender`.
+
+        Raises:
+            RuntimeError: it has ended without having been closed: on asyncio, by a piece that was cancelled natively.
         """
         self._closing = closing = Event()
         self._breathe_at = -inf

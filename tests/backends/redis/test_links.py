@@ -15,7 +15,7 @@ import pytest
 
 from anysched.backends.redis.addresses import parse_address
 from anysched.backends.redis.link import ClientLink, Link, Script, open_link
-from anysched.errors import BackendError, BackendUnavailable, InvalidOption, MissingExtra, NotOpen
+from anysched.errors import BackendError, BackendRefused, BackendUnavailable, InvalidOption, MissingExtra, NotOpen
 from anysched.testing.cancelling import Round, cancel_at_every_await
 from anysched.testing.proxy import FaultyProxy
 from anysched.testing.servers import RedisServer
@@ -480,6 +480,15 @@ async def listen_until_lost(link: Link, ready: anyio.Event) -> None:
 
     with pytest.raises(BackendUnavailable), anyio.fail_after(5):
         await link.listen(["c"], [].append, task_status=Status())
+
+
+async def test_a_subscription_that_is_refused_is_told(server: RedisServer, all_loops: None) -> None:
+    """It is no silence, which would be waited for again and again."""
+    server.cli("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "resetchannels")
+
+    async with open_to(f"redis://deaf:secret@127.0.0.1:{server.port}") as link:
+        with pytest.raises(BackendRefused, match="permission"), anyio.fail_after(5):
+            await link.listen(["c"], lambda message: None)
 
 
 async def test_a_listener_learns_that_its_connection_is_lost(server: RedisServer) -> None:

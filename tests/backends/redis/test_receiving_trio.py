@@ -15,7 +15,7 @@ import pytest
 from anysched.backends.redis.link import Link, open_link
 from anysched.backends.redis.link_trio import open_client
 from anysched.backends.redis.receiving_trio import Receiver, pack
-from anysched.errors import BackendRefused, BackendUnavailable
+from anysched.errors import BackendUnavailable
 from anysched.testing.servers import RedisServer
 
 
@@ -266,15 +266,6 @@ async def test_a_reply_that_nobody_waits_for_ends_the_connection(server: RedisSe
 
     with pytest.raises(BackendUnavailable, match="nobody waits"), anyio.fail_after(5):
         await client.hold(ready)
-
-
-async def test_a_subscription_that_is_refused_is_told(server: RedisServer) -> None:
-    """It is no silence, which would be waited for again and again."""
-    server.cli("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "resetchannels")
-
-    async with open_to(server, username="deaf", password="secret") as link:
-        with pytest.raises(BackendRefused, match="permission"), anyio.fail_after(5):
-            await link.listen(["c"], lambda message: None)
 
 
 async def test_a_client_that_closes_what_is_idle_keeps_ours(server: RedisServer) -> None:

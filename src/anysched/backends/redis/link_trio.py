@@ -1,8 +1,9 @@
 """coredis under Trio, as a link uses it; it runs on asyncio just as well.
 
 Its connections are used, and its pool is not: that one loses a place whenever a connection dies in use or is cancelled
-while it is being made, until none is left, and it dies with the task that has entered it. A connection serves many
-callers at once by itself. A client of the user's gives the kind of connection, the place, credentials and Sentinels.
+while it is being made, until none is left, and it dies with the task that has entered it. coredis connects, greets and
+ends a connection; what goes over it in between is ours (:mod:`.receiving_trio`). A client of the user's gives the kind
+of connection, the place, credentials and Sentinels.
 """
 
 from __future__ import annotations
@@ -53,15 +54,7 @@ from anysched.errors import BackendUnavailable
 
 __all__ = ["TrioClient", "open_client"]
 
-_FAILURES = (
-    BackendUnavailable,
-    RedisError,
-    OSError,
-    TimeoutError,
-    EndOfStream,
-    BrokenResourceError,
-    ClosedResourceError,
-)
+_FAILURES = (RedisError, OSError, TimeoutError, EndOfStream, BrokenResourceError, ClosedResourceError)
 """coredis lets errors of AnyIO's streams through where a connection ends as something is being written."""
 
 _WHO = b"SENTINEL GET-MASTER-ADDR-BY-NAME"
@@ -408,7 +401,7 @@ class _TrioWire:
 
     time_limit: float
     ready: Callable[[Wire], None]
-    connection: Any = field(default=None, init=False)
+    connection: Any = field(init=False)
     receiver: Receiver = field(init=False)
     waiting: deque[_Reply] = field(factory=deque[_Reply], init=False)
 

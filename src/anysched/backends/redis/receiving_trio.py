@@ -103,22 +103,15 @@ class Receiver(ByteStream):
 
     async def receive(self, max_bytes: int = _MOST) -> bytes:
         """Read; what has come since the greeting is handed on instead."""
-        while not self.has_greeted:
-            data = await self._stream.receive(max_bytes)
+        while True:
+            if self._socket is None or not self.has_greeted:
+                data = await self._stream.receive(max_bytes)
+            else:
+                await wait_readable(self._socket)
+                data = _read(self._socket, max_bytes)
 
             if not self.has_greeted:
                 return data
-
-            self._hand_on(data)
-
-        sock = self._socket
-
-        while True:
-            if sock is None:
-                data = await self._stream.receive(max_bytes)
-            else:
-                await wait_readable(sock)
-                data = _read(sock, max_bytes)
 
             self._hand_on(data)
 

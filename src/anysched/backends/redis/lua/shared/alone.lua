@@ -8,10 +8,10 @@
 -- ARGV[4]    its deadline: empty, or msgpack, deadline_after_ms and deadline_ms
 -- ARGV[5]... its record, but for what the clock says: field, value, field, value, ...
 --
--- With nobody hungry, it is stored and queued, and that is all. With somebody hungry it is handed over, if it may be (see
--- Backend.enqueue): stored as claimed by that node, which gets it with the hint and need not come for it. If the hint is
--- lost, the node is told at its next renewals what it holds, and hands back what it does not know. If none of that may
--- be, it goes the way of all others.
+-- With nobody hungry, it is stored and queued, and that is all. With somebody hungry it is handed over, if it may be
+-- (see Backend.enqueue): stored as claimed by that node, which gets it with the hint and need not come for it. If the
+-- hint is lost, the node is told at its next renewals what it holds, and hands back what it does not know. If none of
+-- that may be, it goes the way of all others.
 -- include: keys
 -- include: clock
 -- include: constants
@@ -25,6 +25,7 @@ if #ARGV > 1 then
   local key = keys.run(id)
   local after_ms, at_ms = 0, 0
 
+  -- As fields.of() has it, which is not defined yet.
   if ARGV[4] ~= '' then
     after_ms, at_ms = unpack(cmsgpack.unpack(ARGV[4]))
     local deadline_ms = after_ms > 0 and clock.NOW + after_ms or at_ms
@@ -99,8 +100,8 @@ if #ARGV > 1 then
     [NEW_RUN.job] = run.job, [NEW_RUN.queue] = queue, [NEW_RUN.priority] = tonumber(priority),
     [NEW_RUN.at_ms] = 0, [NEW_RUN.delay_ms] = 0, [NEW_RUN.expires_ms] = 0, [NEW_RUN.expires_at_ms] = 0,
     [NEW_RUN.deadline_ms] = at_ms, [NEW_RUN.deadline_after_ms] = after_ms, [NEW_RUN.key] = '', [NEW_RUN.entry_id] = '',
-    [NEW_RUN.scheduled_for_ms] = tonumber(run.scheduled_for_ms or 0), [NEW_RUN.ttl_ms] = tonumber(run.ttl_ms or DEFAULT_TTL_MS),
-    [NEW_RUN.options] = run.options or '',
+    [NEW_RUN.scheduled_for_ms] = tonumber(run.scheduled_for_ms or 0),
+    [NEW_RUN.ttl_ms] = tonumber(run.ttl_ms or DEFAULT_TTL_MS), [NEW_RUN.options] = run.options or '',
   }, {id, run.payload or ''}}}
 else
   groups = cmsgpack.unpack(ARGV[1])
