@@ -104,7 +104,7 @@ class Receiver(ByteStream):
     async def receive(self, max_bytes: int = _MOST) -> bytes:
         """Read; what has come since the greeting is handed on instead."""
         while True:
-            if self._socket is None or not self.has_greeted:
+            if self._socket is None:
                 data = await self._stream.receive(max_bytes)
             else:
                 await wait_readable(self._socket)

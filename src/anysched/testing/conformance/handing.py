@@ -19,11 +19,13 @@ HANDED: list[dict[str, Any]] = [
     {"payload": "[1]", "options": '{"metadata":{"a":1}}', "queue": "other", "priority": 7, "ttl_ms": 60_000},
     {"deadline_after_ms": LATER},
     {"deadline_ms": 4_000_000_000_000},
+    {"deadline_ms": 5, "deadline_after_ms": LATER},
     {"scheduled_for_ms": 77},
 ]
 
 NOT_HANDED: list[dict[str, Any]] = [
     {"key": "k"},
+    {"entry_id": "e"},
     {"delay_ms": 5},
     {"at_ms": 5},
     {"expires_ms": LATER},
@@ -97,7 +99,7 @@ class HandingConformance(Staged):
 
     @pytest.mark.parametrize("fields", NOT_HANDED, ids=lambda fields: " ".join(map(str, *fields.items())))
     async def test_what_needs_more_is_not_handed_over(self, stage: Stage, fields: dict[str, Any]) -> None:
-        """A key, a due time, an expiry; a job that is limited, or that the node does not know."""
+        """A key, an entry, a due time, an expiry; a job that is limited, or that the node does not know."""
         await stage.join(jobs=("job", "limited"))
 
         async with stage.inbox("node") as inbox:
