@@ -35,7 +35,9 @@ local redis = (function(server)
   end
 
   local own = {
-    TIME = function() return {0, MICROS} end,
+    TIME = function()
+      return {string.format('%.0f', math.floor(MICROS / 1000000)), string.format('%.0f', MICROS % 1000000)}
+    end,
 
     PEXPIRE = function(key, ttl)
       return server.call('EXISTS', key) == 1 and lives_until(key, MILLIS + ttl) or 0

@@ -51,9 +51,7 @@ IN_LUA: dict[str, Break] = {
     ),
     "now comes from elsewhere": (
         RunMachine,
-        Edit(
-            "clock.NOW = math.floor(clock.NOW_US / 1000)", "clock.NOW = math.floor(clock.NOW_US / 1000) + #ARGV[1] % 2"
-        ),
+        Edit("{NOW = tonumber(NOW_TEXT),", "{NOW = NOW_TEXT + #ARGV[1] % 2,"),
     ),
     "a repeated claim claims anew": (RunMachine, Edit("    return claim_again(slot)", "    return claim_new(claim)")),
     "a claim that comes too late claims anew": (RunMachine, Edit("elseif number < last then", "elseif false then")),

@@ -119,7 +119,7 @@ BREAKS: dict[str, Callable[[], None]] = {
     "claim nonce": _replace_in_scripts(("work.lua", "return claim_again(slot)", "return claim_new(claim)")),
     "run id": _replace_in_scripts(
         ("enqueue.lua", "redis.call('EXISTS', names[number]) == 1", "redis.call('DEL', names[number]) < 0"),
-        ("shared/alone.lua", "('EXISTS', keys.run(list[1])) == 0", "('DEL', keys.run(list[1])) >= 0"),
+        ("shared/alone.lua", "'EXISTS', ready, key, key, hungry, hungry", "'EXISTS', ready, hungry, hungry"),
     ),
     "lock owner": _replace_in_scripts(("acquire_lock.lua", "if held_by == owner then", "if false then")),
     # Tokens begin anew in an emptied store.

@@ -115,6 +115,18 @@ async def test_concurrent_calls_get_their_own_replies(server: RedisServer, all_l
     assert {number: str(number).encode() for number in range(200)} == replies
 
 
+async def test_a_reply_of_any_size_comes_whole(server: RedisServer, all_loops: None) -> None:
+    """Of more than is read at once, and of exactly as much."""
+    async with open_to(server.url) as link:
+        for size in (65_536 - len("$65527\r\n\r\n"), 65_536, 3_000_001):
+            text = b"0123456789abcdef" * (size // 16) + b"x" * (size % 16)
+            await link.command("SET", "large", text)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(link.command, "PING")
+                assert text == await link.command("GET", "large")
+
+
 async def test_the_connection_bears_our_name_and_is_closed_at_the_end(server: RedisServer) -> None:
     """While a link runs, one connection is called anysched; afterwards none is there."""
     async with open_to(server.url):

@@ -325,10 +325,13 @@ async def test_tls_refuses_a_stranger(
     assert "certificate" in str(error)
 
 
-async def test_tls_can_be_told_not_to_check(secure: tuple[RedisServer, int]) -> None:
-    """ssl_cert_reqs=none is there for those who know what they do."""
+async def test_tls_can_be_told_not_to_check(secure: tuple[RedisServer, int], all_loops: None) -> None:
+    """ssl_cert_reqs=none is there for those who know what they do. Replies come whole, however large."""
+    large = b"0123456789" * 30_000
+
     async with open_to(f"rediss://127.0.0.1:{secure[1]}?ssl_cert_reqs=none") as link:
-        assert b"a" == await link.call(SAME, [], ["a"])
+        for text in (b"a", large, b"b"):
+            assert text == await link.call(SAME, [], [text])
 
 
 async def test_tls_to_a_server_without_it_fails() -> None:

@@ -75,15 +75,20 @@ def receiver_with(take: Any) -> Receiver:
     return Receiver(Transport(), Stream(), Reader(notEnoughData=NOTHING), NOTHING, take)
 
 
+def feed(receiver: Receiver, data: bytes) -> None:
+    receiver.get_buffer(-1)[: len(data)] = data
+    receiver.buffer_updated(len(data))
+
+
 async def test_replies_come_whole_and_in_order() -> None:
     """Whatever the pieces in which their bytes come."""
     taken: list[Any] = []
     receiver = receiver_with(taken.append)
 
     for byte in b"+OK\r\n:7\r\n*2\r\n$1\r\na\r\n$-1\r\n":
-        receiver.data_received(bytes([byte]))
+        feed(receiver, bytes([byte]))
 
-    receiver.data_received(b"+a\r\n+b\r\n")
+    feed(receiver, b"+a\r\n+b\r\n")
     assert [b"OK", 7, [b"a", None], b"a", b"b"] == taken
     assert receiver.is_open
 
@@ -91,7 +96,7 @@ async def test_replies_come_whole_and_in_order() -> None:
 async def test_what_cannot_be_parsed_ends_the_connection() -> None:
     """With the parser's error, and the transport is given up."""
     receiver = receiver_with(lambda reply: None)
-    receiver.data_received(b"nonsense\r\n")
+    feed(receiver, b"nonsense\r\n")
     assert "Protocol error" in str(receiver.ended.result())
     assert receiver.transport.aborted
     assert not receiver.is_open
@@ -104,7 +109,7 @@ async def test_an_error_of_who_takes_ends_the_connection() -> None:
         raise ValueError(reply)
 
     receiver = receiver_with(take)
-    receiver.data_received(b":1\r\n")
+    feed(receiver, b":1\r\n")
     receiver.connection_lost(None)
     assert isinstance(receiver.ended.result(), ValueError)
 
@@ -199,5 +204,5 @@ async def test_a_reply_that_nobody_waits_for_ends_the_connection(server: RedisSe
     async with open_to(parse_address(server.url)) as link:
         before = await link.command("CLIENT", "ID")
         wire: Any = link
-        wire._wire.receiver.data_received(b"+OK\r\n")
+        feed(wire._wire.receiver, b"+OK\r\n")
         assert before != await link.command("CLIENT", "ID")

@@ -12,11 +12,14 @@ import anyio
 import coredis
 import pytest
 
+from anysched.backends.redis import receiving_trio
 from anysched.backends.redis.link import Link, open_link
 from anysched.backends.redis.link_trio import open_client
-from anysched.backends.redis.receiving_trio import Receiver, pack
+from anysched.backends.redis.packing import pack
+from anysched.backends.redis.receiving_trio import Receiver
 from anysched.errors import BackendUnavailable
 from anysched.testing.servers import RedisServer
+from tests.faults.polling import until
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,83 @@ def read_all(peer: socket.socket, got: bytearray) -> None:
             got += data
 
 
+@pytest.fixture
+def no_lull(monkeypatch: pytest.MonkeyPatch) -> None:
+    """coredis' reader never comes to look by itself."""
+    monkeypatch.setattr(receiving_trio, "_LULL", 3600)
+
+
+@pytest.mark.parametrize("end", ["answered", "cancelled"])
+async def test_who_reads_leaves_nobody_behind(server: RedisServer, end: str, no_lull: None) -> None:
+    """Another waits when the one who read has what it wants, or is cancelled.
+
+    Break: that one waits until coredis' reader looks by itself.
+    """
+    async with open_to(server) as link, open_to(server) as other:
+        await link.command("DEL", "list", "list-2")
+        await link.command("PING")
+        popped: list[Any] = []
+
+        async def pop(key: str) -> None:
+            popped.append(await link.command("BLPOP", key, 0))
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                first = anyio.CancelScope()
+
+                async def pop_first() -> None:
+                    with first:
+                        await pop("list")
+
+                group.start_soon(pop_first)
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(pop, "list-2")
+                await anyio.wait_all_tasks_blocked()
+
+                if end == "cancelled":
+                    first.cancel()
+                    await anyio.wait_all_tasks_blocked()
+
+                await other.command("RPUSH", "list", "1")
+                await anyio.wait_all_tasks_blocked()
+                await other.command("RPUSH", "list-2", "2")
+
+        seconds = [[b"list-2", b"2"]]
+        assert popped == (seconds if end == "cancelled" else [[b"list", b"1"], *seconds])
+
+
+async def test_one_who_reads_for_all_ends_the_connection_for_all(server: RedisServer, no_lull: None) -> None:
+    """It comes upon the end of the connection in the place of coredis' reader.
+
+    Break: it waits for a reply that nobody reads.
+    """
+    async with open_to(server) as link:
+        await link.command("PING")
+
+        with anyio.fail_after(5), suppress(BackendUnavailable):
+            await link.command("CLIENT", "KILL", "SKIPME", "no", "ID", await link.command("CLIENT", "ID"))
+            await link.command("PING")
+            pytest.fail("the connection is still there")
+
+        assert b"PONG" == await link.command("PING")
+
+
+async def test_the_end_of_an_idle_connection_is_noticed(server: RedisServer) -> None:
+    """Nobody asks for anything any more, so that nobody reads but coredis' reader.
+
+    Break: it is noticed by the next who asks, and whose request is lost.
+    """
+    async with open_to(server) as link, open_to(server) as other:
+        for _ in range(3):
+            before = await link.command("CLIENT", "ID")
+
+        await other.command("CLIENT", "KILL", "ID", before)
+        client: Any = link
+
+        await until(lambda: client._wire is None or not client._wire.is_alive, within=5)
+        assert before != await link.command("CLIENT", "ID")
+
+
 async def test_replies_come_whole_and_in_order() -> None:
     """Whatever the pieces in which their bytes come; what comes before the greeting is coredis'."""
     pieces = [
@@ -140,12 +220,6 @@ async def test_replies_come_whole_and_in_order() -> None:
         await receiver.receive()
 
     assert [(b"OK", False), (7, False), ([0], True), ([b"a", None], False), (1, False), (2, False)] == taken
-
-
-def test_a_request_is_packed_as_the_protocol_has_it() -> None:
-    """Texts, bytes and numbers; lengths are of bytes."""
-    assert b"*3\r\n$3\r\nSET\r\n$2\r\n\xc3\xa4\r\n$2\r\n-7\r\n" == pack(("SET", "ä", -7))
-    assert b"*1\r\n$2\r\n\xff\x00\r\n" == pack((b"\xff\x00",))
 
 
 async def test_what_was_not_asked_for_disturbs_nobody(server: RedisServer) -> None:
@@ -266,6 +340,23 @@ async def test_a_reply_that_nobody_waits_for_ends_the_connection(server: RedisSe
 
     with pytest.raises(BackendUnavailable, match="nobody waits"), anyio.fail_after(5):
         await client.hold(ready)
+
+
+async def test_a_connection_that_is_out_of_step_is_not_used(server: RedisServer, no_lull: None) -> None:
+    """Whoever reads has its reply, and there is more than was asked for.
+
+    Break: the next one sends its request there, and gets what was left.
+    """
+    async with open_to(server) as link:
+        before = await link.command("CLIENT", "ID")
+        client: Any = link
+        client._wire.receiver._parser.feed(b"+one\r\n+stray\r\n+left\r\n")
+
+        with anyio.fail_after(5), suppress(BackendUnavailable):
+            assert b"one" == await link.command("PING")
+
+        with anyio.fail_after(5):
+            assert (await link.command("CLIENT", "ID")) not in (before, b"left")
 
 
 async def test_a_client_that_closes_what_is_idle_keeps_ours(server: RedisServer) -> None:

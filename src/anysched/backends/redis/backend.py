@@ -350,6 +350,7 @@ class RedisBackend:
 
 async def _greet(link: Link) -> None:
     check_version(parse_info(await link.command("INFO", "server")))
+    script("enqueue")  # it is put together now, so that the first who enqueues need not wait for that
 
 
 def _status(run_id: str, reply: bytes | list[bytes] | None) -> str | None:

@@ -39,6 +39,7 @@ from anysched.backends.redis.link import (
     NoScript,
     Wire,
 )
+from anysched.backends.redis.packing import pack
 from anysched.backends.redis.receiving_asyncio import PushNotification, Receiver, receive
 from anysched.errors import BackendUnavailable
 
@@ -161,7 +162,7 @@ class AsyncioClient:
             receiver = receive(connection, messages.add, messages.stir)
 
             if receiver is not None:
-                receiver.send(receiver.pack(("SUBSCRIBE", *channels)))
+                receiver.send(pack(("SUBSCRIBE", *channels)))
                 await self._hear_by(receiver, messages, take)
 
             await connection.send_command("SUBSCRIBE", *channels)
@@ -205,7 +206,7 @@ class AsyncioClient:
                 raise BackendUnavailable(SILENT)
             else:
                 asked_at = now()
-                receiver.send(receiver.pack(("PING",)))
+                receiver.send(pack(("PING",)))
 
     async def _next_message(self, connection: Any) -> Any:
         """The next message; out of silence, a sign of life is asked for."""
@@ -303,11 +304,12 @@ class _AsyncioWire:
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""
         connection, receiver = self.connection, self.receiver
+        packed = b""
 
         if receiver is None:  # a client may be set to another encoding
             packed = connection.pack_command(*(word.encode() if isinstance(word, str) else word for word in words))
         else:
-            packed = receiver.pack(words)
+            receiver.send(pack(words))  # first, so that the server is at it during the rest
 
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
@@ -319,11 +321,8 @@ class _AsyncioWire:
         try:
             if receiver is None:
                 await connection.send_packed_command(packed, check_health=False)
-            else:
-                receiver.send(packed)
-
-                if receiver.is_full:
-                    await receiver.drain()
+            elif receiver.is_full:
+                await receiver.drain()
 
             return await reply
         except NoScriptError as error:

@@ -49,7 +49,8 @@ from anysched.backends.redis.link import (
     NoScript,
     Wire,
 )
-from anysched.backends.redis.receiving_trio import Receiver, pack
+from anysched.backends.redis.packing import pack
+from anysched.backends.redis.receiving_trio import Receiver
 from anysched.errors import BackendUnavailable
 
 __all__ = ["TrioClient", "open_client"]
@@ -408,17 +409,16 @@ class _TrioWire:
     @property
     def is_alive(self) -> bool:
         """See :attr:`.Wire.is_alive`."""
-        return self.connection.usable
+        return self.receiver.failure is None and self.connection.usable
 
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""
-        packed = pack(words)
+        self.receiver.write(pack(words))  # first, so that the server is at it during the rest
         reply = _Reply(current_time() + self.time_limit)
         self.waiting.append(reply)
-        self.receiver.write(packed)
 
         try:
-            await reply.came.wait()
+            await self.receiver.read_until(reply.came)
         finally:
             reply.is_wanted = False
 
@@ -436,6 +436,7 @@ class _TrioWire:
     def begin(self, connection: Any, receiver: Receiver) -> None:
         """See :meth:`_Part.begin`."""
         self.connection, self.receiver = connection, receiver
+        receiver.is_awaited = lambda: bool(self.waiting)
         self.ready(self)
 
     def take(self, answer: Any, pushed: bool) -> None:

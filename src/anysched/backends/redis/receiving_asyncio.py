@@ -11,13 +11,13 @@ A connection that is not as it is expected to be (parsed in Python, say) is left
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from anysched.backends.redis.link import LOST, Argument
+from anysched.backends.redis.link import LOST
 
 try:
     import hiredis
@@ -29,12 +29,15 @@ __all__ = ["PushNotification", "Receiver", "receive"]
 PushNotification: Any = getattr(hiredis, "PushNotification", None)
 """What a server sends that was not asked for; ``None`` if it cannot be told."""
 
-pack_command: Callable[[tuple[Argument, ...]], bytes] | None = getattr(hiredis, "pack_command", None)
+_MOST = 65536
+"""Bytes read at once."""
 
 
 @define(eq=False)
-class Receiver(asyncio.Protocol):
+class Receiver(asyncio.BufferedProtocol):
     """Hands on what a connection receives, reply by reply.
+
+    It is read into a buffer that stays: a protocol without one has asyncio ask the system for 256 KiB at every read.
 
     Args:
         transport: the connection's.
@@ -53,6 +56,7 @@ class Receiver(asyncio.Protocol):
     on_end: Callable[[], None] = lambda: None
     ended: asyncio.Future[BaseException] = field(factory=lambda: asyncio.get_running_loop().create_future(), init=False)
     """Done when the connection is lost; why."""
+    _buffer: memoryview = field(factory=lambda: memoryview(bytearray(_MOST)), init=False)
     _writable: asyncio.Future[None] | None = field(default=None, init=False)
     """While the transport holds as much as it wants to."""
 
@@ -60,11 +64,6 @@ class Receiver(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether anything can be sent, as far as is known."""
         return not self.transport.is_closing()
-
-    def pack(self, words: Sequence[Argument]) -> bytes:
-        """A command, as it is sent."""
-        assert pack_command is not None  # else there is no receiver
-        return pack_command(tuple(words))
 
     def send(self, packed: bytes) -> None:
         """Send a command now."""
@@ -80,12 +79,16 @@ class Receiver(asyncio.Protocol):
         if self._writable is not None:
             await asyncio.shield(self._writable)
 
-    def data_received(self, data: bytes) -> None:
-        """See :class:`asyncio.Protocol`."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See :class:`asyncio.BufferedProtocol`."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See :class:`asyncio.BufferedProtocol`."""
         parser, nothing, take = self.parser, self.nothing, self.take
 
         try:
-            parser.feed(data)
+            parser.feed(self._buffer, 0, nbytes)
 
             while (reply := parser.gets(False)) is not nothing:
                 take(reply)
@@ -94,21 +97,21 @@ class Receiver(asyncio.Protocol):
             self.transport.abort()
 
     def eof_received(self) -> bool | None:
-        """See :class:`asyncio.Protocol`: the transport closes itself."""
+        """See :class:`asyncio.BufferedProtocol`: the transport closes itself."""
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See :class:`asyncio.Protocol`."""
+        """See :class:`asyncio.BufferedProtocol`."""
         self._end(exc or RedisConnectionError(LOST))
         self.resume_writing()
         self.stream.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """See :class:`asyncio.Protocol`."""
+        """See :class:`asyncio.BufferedProtocol`."""
         self._writable = self.ended.get_loop().create_future()
 
     def resume_writing(self) -> None:
-        """See :class:`asyncio.Protocol`."""
+        """See :class:`asyncio.BufferedProtocol`."""
         writable, self._writable = self._writable, None
 
         if writable is not None and not writable.done():
@@ -139,7 +142,7 @@ def receive(connection: Any, take: Callable[[Any], None], on_end: Callable[[], N
     except AttributeError:
         return None
 
-    if pack_command is None or not (callable(feed) and is_empty and hasattr(protocol, "connection_lost")):
+    if not (callable(feed) and is_empty and hasattr(protocol, "connection_lost")):
         return None
 
     receiver = Receiver(transport, protocol, parser, nothing, take, on_end)

@@ -3,28 +3,31 @@
 coredis writes in one task, reads in a second, and wakes whoever waits for the reply through an event inside two scopes:
 for a short request that is most of what it costs a client. Here a stream takes the place of the one that a connection
 makes for itself. Until the server has greeted, it passes everything on, so that coredis connects, authenticates and
-finds the master as ever. From then on a request goes to the socket at once, and what coredis' reader waits for is
-parsed, with the same parser, and handed on where it is read.
+finds the master as ever. From then on a request goes to the socket at once, and what comes is parsed, with the same
+parser, and handed on where it is read: by whoever waits for a reply, since to be woken by another task takes one more
+turn of the event loop; by coredis' reader when nobody has asked for anything for a while, so that the end of a
+connection on which nothing happens is noticed; and by that one too when the one who read has gone, and others wait.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
-from anyio import BrokenResourceError, EndOfStream, Event, wait_readable
+from anyio import BrokenResourceError, EndOfStream, Event, move_on_after, wait_readable
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from attrs import define, field
 from coredis.constants.resp import DataType
 from coredis.parser import NotEnoughData, Parser
 
-from anysched.backends.redis.link import Argument
-
-__all__ = ["Receiver", "pack"]
+__all__ = ["Receiver"]
 
 _MOST = 65536
 """Bytes read at once."""
+
+_LULL = 0.1
+"""Seconds without a request after which coredis' reader reads."""
 
 
 @define(eq=False)
@@ -49,6 +52,16 @@ class Receiver(ByteStream):
     """:meth:`send_rest` is at it: what comes has to wait for its turn."""
     _has_rest: Event = field(factory=Event, init=False)
     _parser: Parser = field(factory=Parser, init=False)
+    is_awaited: Callable[[], bool] = field(default=lambda: False, init=False)
+    """Whether a reply is to come."""
+    _is_read: bool = field(default=False, init=False)
+    """Somebody waits for the socket, which only one can."""
+    _was_used: bool = field(default=False, init=False)
+    """Something was asked for since coredis' reader looked."""
+    _left: Event = field(factory=Event, init=False)
+    """Set when coredis' reader has to look now."""
+    failure: Exception | None = field(default=None, init=False)
+    """What somebody else came upon who read: nothing is to be sent any more, and coredis' reader ends the connection."""
 
     @classmethod
     def of(cls, connection: Any, take: Callable[[Any, bool], None]) -> Receiver:
@@ -102,18 +115,55 @@ class Receiver(ByteStream):
         return self._stream.extra_attributes  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped there
 
     async def receive(self, max_bytes: int = _MOST) -> bytes:
-        """Read; what has come since the greeting is handed on instead."""
+        """Read, for coredis; what has come since the greeting is handed on instead."""
         while True:
-            if self._socket is None:
-                data = await self._stream.receive(max_bytes)
-            else:
-                await wait_readable(self._socket)
-                data = _read(self._socket, max_bytes)
+            if self.has_greeted:
+                await self._lull()
+
+            data = await (self._stream.receive(max_bytes) if self._socket is None else self._read(self._socket))
 
             if not self.has_greeted:
                 return data
 
             self._hand_on(data)
+
+    async def read_until(self, came: Event) -> None:
+        """Read in this task until that has come; if another reads, it is left to that one, and waited for."""
+        self._was_used = True
+
+        if self._socket is not None and not self._is_read:
+            try:
+                while not came.is_set():
+                    self._hand_on(await self._read(self._socket))
+            except Exception as error:  # noqa: BLE001 - raised again, where it ends the connection
+                self.failure = error
+            finally:
+                if self.failure is not None or self.is_awaited():
+                    self._left.set()
+
+        if not came.is_set():
+            await came.wait()
+
+    async def _read(self, sock: socket.socket) -> bytes:
+        self._is_read = True
+
+        try:
+            await wait_readable(sock)
+        finally:
+            self._is_read = False
+
+        return _received(sock)
+
+    async def _lull(self) -> None:
+        """Return when nobody else reads, and either somebody waits or nothing was asked for during a while."""
+        while self._socket is not None and (self._is_read or (self._was_used and not self.is_awaited())):
+            self._was_used, self._left = False, Event()
+
+            with move_on_after(_LULL):
+                await self._left.wait()
+
+            if self.failure is not None:
+                raise self.failure
 
     def _hand_on(self, data: bytes) -> None:
         parser, take = self._parser, self.take
@@ -135,10 +185,10 @@ class Receiver(ByteStream):
         await self._stream.aclose()
 
 
-def _read(sock: socket.socket, most: int) -> bytes:
+def _received(sock: socket.socket) -> bytes:
     """What is there; nothing if it was a false alarm."""
     try:
-        data = sock.recv(most)
+        data = sock.recv(_MOST)
     except BlockingIOError:
         return b""
     except OSError as error:
@@ -148,14 +198,3 @@ def _read(sock: socket.socket, most: int) -> bytes:
         raise EndOfStream
 
     return data
-
-
-def pack(words: Sequence[Argument]) -> bytes:
-    """A request in the protocol's bytes."""
-    parts = [b"*%d\r\n" % len(words)]
-
-    for word in words:
-        text = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
-
-    return b"".join(parts)

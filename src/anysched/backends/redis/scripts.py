@@ -10,7 +10,7 @@ A script is ``lua/<name>.lua``. This is done to its text:
 A script is run from its first line at each call, so what it defines costs as much as what it does: after a pause, when
 the processor has forgotten it, several times as much as the commands. Hence two things more:
 
-* What is not named is left out.
+* What is not named is left out, as are comments.
 * ``keys.run(id)`` and the like are replaced by what they stand for.
 """
 
@@ -41,6 +41,7 @@ __all__ = ["all_scripts", "script"]
 
 _FOLDER = files("anysched.backends.redis") / "lua"
 
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _INCLUDE = re.compile(r"^-- include: ([a-z]+)\n", re.MULTILINE)
 _PLACE = re.compile(r"\b(NEW_RUN|OUTCOME|CLAIM|FIRE|ENTRY|NODE)\.([a-z_]+)")
 
@@ -78,7 +79,7 @@ local POISON_ERROR = [==[{POISON_ERROR}]==]
 @cache
 def script(name: str) -> Script:
     """The script of that name, whole."""
-    text = _included(_read(f"{name}.lua"), set())
+    text = _COMMENT.sub("", _included(_read(f"{name}.lua"), set()))
     return Script(name, _PLACE.sub(_place, _with_keys(_without_unused(text))))
 
 
@@ -104,7 +105,7 @@ def _included(text: str, seen: set[str]) -> str:
 
 
 def _without_unused(text: str) -> str:
-    """The text without shared functions and tables that it does not name. What a comment names counts as needed."""
+    """The text without shared functions and tables that it does not name."""
     defined = {(match[1] or match[2]): match[0] for match in _DEFINITION.finditer(text)}
     wanted = _NAME.findall(_DEFINITION.sub("", text))
     used: set[str] = set()

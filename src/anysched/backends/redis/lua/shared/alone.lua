@@ -13,37 +13,49 @@
 -- hint is lost, the node is told at its next renewals what it holds, and hands back what it does not know. If none of
 -- that may be, it goes the way of all others.
 -- include: keys
--- include: clock
+-- include: instant
 -- include: constants
 -- include: rank
 
 local NONE = '\144' -- an empty array
 local groups
+local after_ms, at_ms = 0, 0
 
 if #ARGV > 1 then
   local id, queue, priority = ARGV[1], ARGV[2], ARGV[3]
-  local key = keys.run(id)
-  local after_ms, at_ms = 0, 0
+  local key, ready, hungry = keys.run(id), keys.ready(queue), keys.hungry(queue)
 
   -- As fields.of() has it, which is not defined yet.
   if ARGV[4] ~= '' then
     after_ms, at_ms = unpack(cmsgpack.unpack(ARGV[4]))
-    local deadline_ms = after_ms > 0 and clock.NOW + after_ms or at_ms
+    local deadline_ms = after_ms > 0 and NOW_TEXT + after_ms or at_ms
     ARGV[#ARGV + 1] = 'deadline_ms'
-    ARGV[#ARGV + 1] = clock.digits(at_ms > 0 and math.min(at_ms, deadline_ms) or deadline_ms)
+    ARGV[#ARGV + 1] = string.format('%.0f', at_ms > 0 and math.min(at_ms, deadline_ms) or deadline_ms)
   end
+
+  -- One: only the queue, so that its name is known. More: it is stored already, or somebody is hungry.
+  local there = redis.call('EXISTS', ready, key, key, hungry, hungry)
 
   -- A place in the queue. If what was given before cannot be read, it is not for here to mend it.
-  local place = redis.call('EXISTS', key, keys.hungry(queue)) == 0 and redis.pcall('INCR', keys.SEQUENCE)
+  local place = there < 2 and redis.pcall('INCR', keys.SEQUENCE)
 
   if type(place) == 'number' then
+    if there == 0 then
+      redis.call('SADD', keys.QUEUES, queue)
+    end
+
     -- The record comes last: what is not stored with all that belongs to it is not stored.
-    redis.call('SADD', keys.QUEUES, queue)
-    redis.call('ZADD', keys.ready(queue), place - priority * RANK, id)
-    redis.call('HSET', key, 'enqueued_ms', clock.NOW_TEXT, unpack(ARGV, 5))
+    redis.call('ZADD', ready, place - priority * RANK, id)
+    redis.call('HSET', key, 'enqueued_ms', NOW_TEXT, unpack(ARGV, 5))
     return NONE
   end
+end
 
+-- include: clock
+
+if #ARGV > 1 then
+  local id, queue, priority = ARGV[1], ARGV[2], ARGV[3]
+  local key = keys.run(id)
   local run = {id = id, enqueued_ms = clock.NOW_TEXT}
 
   for i = 5, #ARGV, 2 do

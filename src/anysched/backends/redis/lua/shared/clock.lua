@@ -1,10 +1,9 @@
 -- The one clock: the server's, read once per call. NOW in milliseconds, NOW_US in microseconds; both fit a Lua number
 -- exactly. in_order() gives numbers that grow within a call and from call to call.
+-- include: instant
 
-local TIME = redis.call('TIME')
-local clock = {NOW_US = TIME[1] * 1000000 + TIME[2]}
+local clock = {NOW = tonumber(NOW_TEXT), NOW_TEXT = NOW_TEXT, NOW_US = TIME[1] * 1000000 + TIME[2]}
 
-clock.NOW = math.floor(clock.NOW_US / 1000)
 clock.moment = clock.NOW_US
 
 function clock.in_order()
@@ -15,5 +14,3 @@ end
 -- Lua writes numbers over 14 digits in the short form unless told otherwise. (As an argument of redis.call a number
 -- is exact up to 17 digits, but that costs twice as much as a text.)
 function clock.digits(number) return string.format('%.0f', number) end
-
-clock.NOW_TEXT = clock.digits(clock.NOW)
