@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, Literal, TypedDict
 
 import msgspec
@@ -132,11 +133,17 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.result_ttl_ms is not None:
             return max(self.result_ttl_ms, _SHORTEST_TTL_MS)
 
-        return max((default if of_job is None else of_job) // _MS, _SHORTEST_TTL_MS)
+        return max(_in_ms(default if of_job is None else of_job), _SHORTEST_TTL_MS)
 
 
 NO_OPTIONS: Final = RunOptions()
 """What empty text stands for."""
+
+
+@lru_cache
+def _in_ms(length: timedelta) -> int:
+    return length // _MS
+
 
 _options_encoder = msgspec.json.Encoder(order="deterministic")
 _options_decoder = msgspec.json.Decoder(StoredOptions)

@@ -6,7 +6,7 @@ waits for the guests, since closing the connection under them would lose what th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -62,7 +62,7 @@ class Session(AsyncContextManagerMixin):
 
     def __attrs_post_init__(self) -> None:
         self.listening = Listening(backend=self.backend, outage=self.outage, inbox=make_node_id())
-        self.enqueueing = Batcher(send=self._enqueue, max_items=1_000, weigh=_weight)
+        self.enqueueing = Batcher(send=self.backend.enqueue, max_items=1_000, weigh=_weight)
         self._quiet.set()
 
     @asynccontextmanager
@@ -123,6 +123,3 @@ class Session(AsyncContextManagerMixin):
                 await self.teller.finish()
 
             connection.cancel_scope.cancel(reason="the session has ended")
-
-    async def _enqueue(self, runs: Sequence[NewRun]) -> Sequence[Enqueued]:
-        return await self.backend.enqueue(runs)

@@ -61,7 +61,7 @@ class Receiver(ByteStream):
     _left: Event = field(factory=Event, init=False)
     """Set when coredis' reader has to look now."""
     failure: Exception | None = field(default=None, init=False)
-    """What somebody else came upon who read: nothing is to be sent any more, and coredis' reader ends the connection."""
+    """What somebody else came upon who read: nothing is to be sent any more, and coredis' reader ends it all."""
 
     @classmethod
     def of(cls, connection: Any, take: Callable[[Any, bool], None]) -> Receiver:
