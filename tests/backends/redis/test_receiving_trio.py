@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import anyio
 import coredis
@@ -155,15 +156,64 @@ async def test_one_who_reads_for_all_ends_the_connection_for_all(server: RedisSe
 
     Break: it waits for a reply that nobody reads.
     """
-    async with open_to(server) as link:
-        await link.command("PING")
+    async with open_to(server) as link, open_to(server) as other:
+        number = await link.command("CLIENT", "ID")
 
-        with anyio.fail_after(5), suppress(BackendUnavailable):
-            await link.command("CLIENT", "KILL", "SKIPME", "no", "ID", await link.command("CLIENT", "ID"))
+        async def ask(key: str) -> None:
+            with pytest.raises(BackendUnavailable):
+                await link.command("BLPOP", key, 0)
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, "nothing")
+                group.start_soon(ask, "nothing")
+                await anyio.wait_all_tasks_blocked()
+                await other.command("CLIENT", "KILL", "ID", number)
+
+            assert b"PONG" == await link.command("PING")
+
+
+async def test_the_end_of_a_connection_is_noticed_by_who_asks_next(server: RedisServer, no_lull: None) -> None:
+    """Between two requests, when nobody reads.
+
+    Break: the request is sent, and nobody knows whether it was carried out.
+    """
+    async with open_to(server) as link, open_to(server) as other:
+        for _ in range(5):
+            before = await link.command("CLIENT", "ID")
             await link.command("PING")
-            pytest.fail("the connection is still there")
+            await other.command("CLIENT", "KILL", "ID", before)
+            await anyio.sleep(0.01)
 
-        assert b"PONG" == await link.command("PING")
+            with anyio.fail_after(5):
+                assert before != await link.command("CLIENT", "ID")
+
+
+async def test_who_reads_from_a_socket_file_is_given_up_on(server: RedisServer) -> None:
+    """It is told that the socket is closed, on either loop.
+
+    Break: it waits for ever, and keeps the number of the socket from the next one.
+    """
+    client = coredis.Redis(unix_socket_path=unquote(urlsplit(server.unix_url).path))
+
+    for _ in range(2):
+        link = open_link(client, time_limit=0.3)
+
+        async with anyio.create_task_group() as services:
+            await services.start(link.run)
+            await link.command("PING")
+            server.pause()
+
+            try:
+                with pytest.raises(BackendUnavailable, match="not answered"), anyio.fail_after(5):
+                    await link.command("PING")
+            finally:
+                server.resume()
+
+            with anyio.fail_after(5):
+                assert b"PONG" == await link.command("PING")
+
+            services.cancel_scope.cancel()
 
 
 async def test_the_end_of_an_idle_connection_is_noticed(server: RedisServer) -> None:

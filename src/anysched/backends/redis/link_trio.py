@@ -409,7 +409,7 @@ class _TrioWire:
     @property
     def is_alive(self) -> bool:
         """See :attr:`.Wire.is_alive`."""
-        return self.receiver.failure is None and self.connection.usable
+        return self.receiver.is_open and self.connection.usable
 
     async def exchange(self, words: Sequence[Argument]) -> Any:
         """See :meth:`.Wire.exchange`."""

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
-from anyio import BrokenResourceError, EndOfStream, Event, move_on_after, wait_readable
+from anyio import BrokenResourceError, EndOfStream, Event, move_on_after, notify_closing, wait_readable
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from attrs import define, field
 from coredis.constants.resp import DataType
@@ -60,8 +60,8 @@ class Receiver(ByteStream):
     """Something was asked for since coredis' reader looked."""
     _left: Event = field(factory=Event, init=False)
     """Set when coredis' reader has to look now."""
-    failure: Exception | None = field(default=None, init=False)
-    """What somebody else came upon who read: nothing is to be sent any more, and coredis' reader ends it all."""
+    _failure: Exception | None = field(default=None, init=False)
+    """What somebody else came upon who read: coredis' reader ends the connection by it."""
 
     @classmethod
     def of(cls, connection: Any, take: Callable[[Any, bool], None]) -> Receiver:
@@ -69,6 +69,15 @@ class Receiver(ByteStream):
         receiver = cls(connection._connect, take)
         connection._connect = receiver._connected  # what coredis has a subclass define
         return receiver
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can be sent, as far as is known. While nobody reads, somebody has to look."""
+        if self._failure is None and self._socket is not None and not self._is_read and _has_ended(self._socket):
+            self._failure = EndOfStream()
+            self._left.set()
+
+        return self._failure is None
 
     async def _connected(self) -> Receiver:
         self._stream = await self._connect()
@@ -136,9 +145,9 @@ class Receiver(ByteStream):
                 while not came.is_set():
                     self._hand_on(await self._read(self._socket))
             except Exception as error:  # noqa: BLE001 - raised again, where it ends the connection
-                self.failure = error
+                self._failure = error
             finally:
-                if self.failure is not None or self.is_awaited():
+                if self._failure is not None or self.is_awaited():
                     self._left.set()
 
         if not came.is_set():
@@ -162,8 +171,8 @@ class Receiver(ByteStream):
             with move_on_after(_LULL):
                 await self._left.wait()
 
-            if self.failure is not None:
-                raise self.failure
+            if self._failure is not None:
+                raise self._failure
 
     def _hand_on(self, data: bytes) -> None:
         parser, take = self._parser, self.take
@@ -182,6 +191,9 @@ class Receiver(ByteStream):
 
     async def aclose(self) -> None:
         """See :class:`anyio.abc.AsyncResource`."""
+        if self._socket is not None and self._socket.fileno() >= 0:
+            notify_closing(self._socket)  # whoever waits for it
+
         await self._stream.aclose()
 
 
@@ -198,3 +210,13 @@ def _received(sock: socket.socket) -> bytes:
         raise EndOfStream
 
     return data
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Whether the peer has closed it, or it is lost."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
