@@ -83,7 +83,7 @@ class Receiver(ByteStream):
         self._stream = await self._connect()
         sock = self._stream.extra(SocketAttribute.raw_socket, None)
 
-        # TLS is between; and a transport of asyncio's does not give its socket away.
+        # TLS is between; and asyncio does not give that of a TCP connection away.
         if isinstance(self._stream, SocketStream) and isinstance(sock, socket.socket):
             self._socket = sock
 
