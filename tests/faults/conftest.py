@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import anyio
 import pytest
@@ -24,6 +23,7 @@ from anysched.backends.redis.scripts import all_scripts
 from anysched.events import BackendLost, LeaseWasLost
 from anysched.testing import FaultyProxy, RedisServer
 
+from ..turns import take_turns
 from .polling import until
 
 _BREAKS = Path(__file__).parents[1] / "processes" / "breaks.py"
@@ -45,11 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if item.path.is_relative_to(here)]
     spare = [item for item in ours if "asyncio+" in item.name]
 
-    for item in ours:
-        turn = crc32(item.nodeid.replace("trio", "").replace("asyncio", "").encode()) % 2
-
-        if item.get_closest_marker("slow") and ("asyncio", "trio")[turn] in item.name:
-            item.add_marker(pytest.mark.nightly)
+    take_turns(ours)
 
     if spare:
         config.hook.pytest_deselected(items=spare)
