@@ -12,7 +12,7 @@ __all__ = ["take_turns"]
 
 
 def take_turns(items: Iterable[pytest.Item]) -> None:
-    """Let the default run have each slow test on one loop, in turn; the nightly has it on all."""
+    """Let the default run have each slow test on one loop, in turn; the nightly has the rest."""
     for item in items:
         loop = re.search(r"asyncio\+?\w*|trio", item.name)
         turn = crc32(re.sub(r"asyncio\+?\w*|trio", "", item.nodeid).encode()) % 2

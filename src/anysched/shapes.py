@@ -235,7 +235,7 @@ def _struct_for(parameters: tuple[Parameter, ...], types: Mapping[str, Any]) -> 
         name, kind = parameter.name, types[parameter.name]
         fields = by_name if parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD) else by_position
         # Not written with a bar, which some annotations do not have.
-        fields.append((name, kind) if _is_required(parameter) else (name, Union[kind, UnsetType], UNSET))  # noqa: UP007
+        fields.append((name, kind) if _is_required(parameter) else (name, Union[kind, UnsetType], UNSET))  # noqa: UP007 - see above
 
     base = msgspec.defstruct("Arguments", by_position, forbid_unknown_fields=True)
 

@@ -84,7 +84,7 @@ def test_a_zone_holds_for_what_is_below() -> None:
     text = "0 8 * * * a\nCRON_TZ=Europe/Berlin\n0 8 * * * b\nCRON_TZ=\n0 8 * * * c\nTZ=Asia/Tokyo\n0 8 * * * d\n"
     entries = parse_crontab(text).entries
     noon = datetime(2026, 7, 1, tzinfo=UTC)
-    hours = [entry.schedule.next_after(noon).astimezone(UTC).hour for entry in entries]  # type: ignore[union-attr]
+    hours = [entry.schedule.next_after(noon).astimezone(UTC).hour for entry in entries]  # type: ignore[union-attr] - none is None
 
     assert [8, 6, 8, 8] == hours
     assert [{}, {}, {}, {"TZ": "Asia/Tokyo"}] == [entry.environment for entry in entries]

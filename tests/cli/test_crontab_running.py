@@ -47,7 +47,7 @@ async def lines_of(path: Path, count: int) -> list[str]:
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for other processes to have done something."""
     with fail_after(15):
-        while not holds():  # noqa: ASYNC110
+        while not holds():  # noqa: ASYNC110 - nobody here tells what they do
             await sleep(0.02)
 
 

@@ -255,7 +255,7 @@ def test_an_entry_shows_its_description_and_what_storage_counts() -> None:
 
     assert ("e", "greet", {"name": "Ada"}, EntryStatus.PAUSED) == (entry.id, entry.job, entry.args, entry.status)
     assert ("e", START, None, 1, "down", runs) == (
-        *(entry.schedule.entry_id, entry.next_run_at, entry.last_run_at),  # type: ignore[attr-defined]
+        *(entry.schedule.entry_id, entry.next_run_at, entry.last_run_at),  # type: ignore[attr-defined] - a Cron
         *(entry.run_count, entry.note, entry.last_runs),
     )
     assert ("default", 3, 3) == (entry.queue, entry.priority, entry.policy.limit)

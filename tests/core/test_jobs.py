@@ -101,7 +101,7 @@ async def test_a_job_can_be_called_like_its_function() -> None:
     assert "ADA" == await home.job(greet)("Ada", loud=True)
     assert 3 == home.job(compress)(b"abc")
     assert inspect.signature(greet) == inspect.signature(home.job(greet))
-    assert ("greet", __name__) == (home.job(greet).__name__, home.job(greet).__module__)  # type: ignore[attr-defined]
+    assert ("greet", __name__) == (home.job(greet).__name__, home.job(greet).__module__)  # type: ignore[attr-defined] - set at run time
 
 
 class Greeter:
@@ -471,7 +471,7 @@ def test_declared_expressions_take_the_schedulers_zone() -> None:
     home.cron(Cron("0 8 * * *", tz="Europe/Berlin"), id="c", args=[b""])(job)
 
     assert ["Asia/Tokyo", "UTC", "Europe/Berlin"] == [
-        str(declared.spec.schedule.tz)  # type: ignore[attr-defined]
+        str(declared.spec.schedule.tz)  # type: ignore[attr-defined] - a Cron
         for declared in home.declarations()
     ]
 

@@ -76,7 +76,7 @@ def test_each_event_is_one_line(kind: type[Event], caplog: pytest.LogCaptureFixt
 
     assert isinstance(observer, Observer)
     assert "anysched" == record.name
-    assert any_event(kind) == record.event  # type: ignore[attr-defined]
+    assert any_event(kind) == record.event  # type: ignore[attr-defined] - an extra
     assert kind.__name__ not in record.getMessage()
     assert 1 == len(record.getMessage().splitlines())
 

@@ -231,7 +231,7 @@ def test_a_redis_clock_that_jumps_doubles_no_fire_and_ends_no_loop(
         count, begun = len(fires(processes, "every")), len(processes.effects("note"))
         anyio.run(note_now, processes.url, ahead)
         processes.wait_for(lambda: len(processes.effects("note")) > begun, within=4)  # noqa: B023 - called now
-        processes.wait_for(lambda: len(fires(processes, "every")) >= count + 3, within=20)  # noqa: B023
+        processes.wait_for(lambda: len(fires(processes, "every")) >= count + 3, within=20)  # noqa: B023 - called now
 
     processes.wait_for(lambda: anyio.run(status_of, processes.url, "it") == RunStatus.SUCCEEDED)
 

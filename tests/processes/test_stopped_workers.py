@@ -110,7 +110,7 @@ def test_a_leader_that_dies_delays_fires_by_about_a_second_and_doubles_none(
 
         if by == signal.SIGSTOP:
             workers[found].send_signal(signal.SIGCONT)
-            processes.wait_for(lambda: len(processes.effects("fired")) >= before + 15, within=10)  # noqa: B023
+            processes.wait_for(lambda: len(processes.effects("fired")) >= before + 15, within=10)  # noqa: B023 - called now
         else:
             del workers[found]
             again = processes.worker(loops[turn % 2], **environ)

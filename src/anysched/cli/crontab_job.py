@@ -187,7 +187,7 @@ async def _end_group(process: Process) -> None:
             await process.wait()
 
             # There is nothing to await: the members of the group are not our children.
-            while _is_alive(process.pid):  # noqa: ASYNC110
+            while _is_alive(process.pid):  # noqa: ASYNC110 - see above
                 await sleep(0.1)
 
             # What has left the group may hold the output open for as long as it likes.

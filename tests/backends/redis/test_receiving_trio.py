@@ -225,10 +225,10 @@ async def test_the_end_of_an_idle_connection_is_noticed(server: RedisServer) -> 
         for _ in range(3):
             before = await link.command("CLIENT", "ID")
 
-        await other.command("CLIENT", "KILL", "ID", before)
         client: Any = link
-
-        await until(lambda: client._wire is None or not client._wire.is_alive, within=5)
+        connection = client._wire.connection
+        await other.command("CLIENT", "KILL", "ID", before)
+        await until(lambda: not connection.usable, within=5)  # is_alive would look for itself
         assert before != await link.command("CLIENT", "ID")
 
 

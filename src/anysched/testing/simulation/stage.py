@@ -265,7 +265,7 @@ class Stage:
 
         with move_on_after(_PATIENCE):
             # Whether it is quiet is something that nobody tells.
-            while not await self._is_quiet():  # noqa: ASYNC110
+            while not await self._is_quiet():  # noqa: ASYNC110 - see above
                 await sleep(1.0)
 
         self.history.note("quiet", await self.backend.totals())
