@@ -68,7 +68,7 @@ IN_LUA: dict[str, Break] = {
     "a crash is not counted": (RunMachine, Edit("if crashed and not run.cancel_requested", "if false")),
     "what waits is passed by": (
         RunMachine,
-        Edit("redis.call('EXISTS', key, (PREFIX .. 'ready:' .. (queue)))", "redis.call('EXISTS', key)"),
+        Edit("redis.call('EXISTS', key, ready)", "redis.call('EXISTS', key)"),
     ),
     "what is paused is handed over": (
         RunMachine,

@@ -19,11 +19,12 @@
 
 local NONE = '\144' -- an empty array
 local groups
+local id, queue, priority = ARGV[1], ARGV[2], ARGV[3]
+local key, ready, hungry
 local after_ms, at_ms = 0, 0
 
 if #ARGV > 1 then
-  local id, queue, priority = ARGV[1], ARGV[2], ARGV[3]
-  local key, ready, hungry = keys.run(id), keys.ready(queue), keys.hungry(queue)
+  key, ready, hungry = keys.run(id), keys.ready(queue), keys.hungry(queue)
 
   -- As fields.of() has it, which is not defined yet.
   if ARGV[4] ~= '' then
@@ -54,8 +55,6 @@ end
 -- include: clock
 
 if #ARGV > 1 then
-  local id, queue, priority = ARGV[1], ARGV[2], ARGV[3]
-  local key = keys.run(id)
   local run = {id = id, enqueued_ms = clock.NOW_TEXT}
 
   for i = 5, #ARGV, 2 do
@@ -63,8 +62,8 @@ if #ARGV > 1 then
   end
 
   -- Neither stored before, nor behind others.
-  local node = redis.call('ZRANGE', keys.hungry(queue), 0, 0)[1]
-  node = node and redis.call('EXISTS', key, keys.ready(queue)) == 0 and node
+  local node = redis.call('ZRANGE', hungry, 0, 0)[1]
+  node = node and redis.call('EXISTS', key, ready) == 0 and node
   local appetite = node and redis.pcall('HGET', keys.node(node), 'hungry')
   local token = node and redis.pcall('GET', keys.TOKEN)
 
