@@ -92,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     cells: dict[str, Counter[str]] = {}
     for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
         for report in terminalreporter.stats.get(outcome, []):
-            if cell := dict(report.user_properties).get(CELL):
+            if cell := dict(getattr(report, "user_properties", ())).get(CELL):  # a failed collection has none
                 cells.setdefault(cell, Counter())[outcome] += 1
 
     if not cells:
