@@ -4,7 +4,7 @@
 # [tool.bench]
 # loops = ["asyncio", "uvloop", "trio"]
 # here = true
-# pace = 12000
+# pace = 50000
 # ///
 
 from __future__ import annotations
