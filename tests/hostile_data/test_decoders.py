@@ -84,18 +84,35 @@ def test_an_entry_of_any_fields_is_read_or_corrupt(fields: dict[bytes, Any]) -> 
 named = st.fixed_dictionaries({b"id": stored_texts, b"reason": stored_texts})
 
 
-@given(st.lists(records_like(RunRecord), max_size=3), st.lists(named, max_size=2), st.lists(stored_texts, max_size=2))
+@st.composite
+def told(draw: st.DrawFn) -> tuple[bytes, bytes, bytes]:
+    """A claimed run: its id, how the head names it, and what is told of it; sealed ones are told as they are stored."""
+    run = draw(records_like(RunRecord))
+    run_id = run[b"id"]
+
+    if draw(st.booleans()) or not run_id:
+        return run_id, b"", pack(run)
+
+    del run[b"id"]
+    return run_id, run_id, draw(st.binary(max_size=9) | st.just(pack(run)) | st.just(pack(run)[:-1]))
+
+
+@given(st.lists(told(), max_size=3), st.lists(named, max_size=2), st.lists(stored_texts, max_size=2))
 def test_a_claim_of_any_records_is_answered(
-    runs: list[dict[bytes, Any]], corrupt: list[dict[bytes, Any]], lost: list[bytes]
+    runs: list[tuple[bytes, bytes, bytes]], corrupt: list[dict[bytes, Any]], lost: list[bytes]
 ) -> None:
-    """Each is claimed or named as corrupt; what else the reply says is read."""
-    reply = {b"now_ms": 5, b"settled": [True, False], b"runs": runs, b"corrupt": corrupt, b"lost": lost}
-    found, unread = wire.decode_work(pack(reply))
+    """Each is claimed or named as corrupt, whatever a broken one does to those behind it; the rest of it is read."""
+    sealed = [name for _, name, _ in runs]
+    head = {b"now_ms": 5, b"settled": [True, False], b"corrupt": corrupt, b"lost": lost, b"sealed": sealed}
+    found, unread = wire.decode_work([pack(head | {b"first_token": 100}), *[blob for _, _, blob in runs]])
     assert isinstance(found, WorkReply)
+    places = {wire.show(run_id): place for place, (run_id, _, _) in enumerate(runs)}
+    tokens = {run.id: run.token for run in found.runs if wire.show(sealed[places[run.id]])}
+    assert {run_id: 100 + places[run_id] for run_id in tokens} == tokens or len(places) < len(runs)
     assert len(runs) == len(found.runs) + len(unread)
     assert len(corrupt) + len(unread) == len(found.corrupt)
     assert (5, (True, False), len(lost)) == (found.now_ms, found.settled, len(found.lost))
-    assert {record.id for record in unread} <= {run[b"id"] for run in runs}
+    assert {record.id for record in unread} <= {run_id for run_id, _, _ in runs}
 
 
 @given(st.lists(records_like(EntryRecord), max_size=3), st.lists(named, max_size=2), st.lists(stored_texts, max_size=2))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import asdict, frozen
+from msgspec.msgpack import decode
 
 from anysched.backends.memory.state import Lock, State
 
@@ -194,6 +195,7 @@ def picture_of_redis(dump: Any, prefix: str, now: int) -> Picture:
     keys = _Keys(dump, prefix)
     entries, nodes = keys.of("entry"), keys.one("nodes", {})
     runs = keys.of("run")
+    _check_claims_of_sealed(keys)
 
     return Picture(
         ready=_lists(keys, "ready"),
@@ -230,9 +232,31 @@ def picture_of_redis(dump: Any, prefix: str, now: int) -> Picture:
         },
         lines=_filled({name: _places(keys, name, now) for name in keys.of("line")}),
         failed={name for name, until in keys.one("failed-until", {}).items() if until > now},
-        watched={name for name, run in runs.items() if "watch" in run},
+        watched={name for name, run in runs.items() if not _is_sealed(run) and "watch" in run},
         token=int(keys.one("token", 0)),
     )
+
+
+def _is_sealed(run: Any) -> bool:
+    return isinstance(run, bytes)
+
+
+def _check_claims_of_sealed(keys: _Keys) -> None:
+    """What is held and sealed, and nothing else, has its claim beside it, and a token that this claim gave."""
+    runs = keys.of("run")
+    held = {
+        run_id: (node, token)
+        for node, tokens in keys.of("held").items()
+        for run_id, token in tokens.items()
+        if _is_sealed(runs[run_id])
+    }
+    claims = {run_id: decode(claim) for run_id, claim in keys.one("running", {}).items()}
+    assert set(held) == set(claims)
+
+    for run_id, (node, token) in held.items():
+        assert node == claims[run_id]["node"]
+        assert claims[run_id]["first"] <= token <= claims[run_id]["last"]
+        assert run_id in keys.of("live")[claims[run_id]["job"]]
 
 
 def _lists(keys: _Keys, name: str) -> Lists:

@@ -44,7 +44,10 @@ class LosesReplies(SteppedRedis):
         if name in TELLS_WHAT_IT_FINDS:
             return first
 
-        return joined(first, second) if name in {"work", "tick"} else second
+        if name == "work":
+            return [joined(first[0], second[0]), *second[1:]]  # a head, and the claimed runs
+
+        return joined(first, second) if name == "tick" else second
 
 
 def joined(first: bytes, second: bytes) -> bytes:

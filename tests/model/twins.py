@@ -244,7 +244,8 @@ class Twins:
         dump = self.ground.own.command("EVAL", DUMP, 0, PREFIX)
         ours = picture_of_memory(self.state, self.now)
         theirs = picture_of_redis(dump, PREFIX, self.now)
-        assert {} == differences(ours, theirs)
+        found = differences(ours, theirs)
+        assert not found, found
         return theirs
 
     def compare_listings(self, queue: str | None, limit: int) -> None:

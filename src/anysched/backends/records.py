@@ -176,12 +176,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A run that is ours for now: what is needed to run it, so that nothing more is asked."""
+    """A run that is ours for now: what is needed to run it, so that nothing more is asked.
 
-    id: str
+    Id and token are always there. They need not be where it is read from: a backend may know them from elsewhere.
+    """
+
+    id: str = ""
     job: str
-    token: int
-    attempt: int
+    token: int = 0
+    attempt: int = 1
     payload: str = ""
     queue: str = "default"
     priority: int = 0

@@ -49,10 +49,12 @@ TYPES: dict[str, Spoil] = {
     "a sorted set": another_type("ZADD", "1", "a"),
     "an empty stream": another_type("XADD", "*", "a", "b"),
 }
-RUNS: dict[str, Spoil] = TYPES | {
+EVERY: dict[str, Spoil] = TYPES | {
     "removed": removed,
-    "truncated": truncated,
     "a hash of random bytes": another_type("HSET", b"\xff\x00\xfe", b"\x80\x81"),
+}
+OPEN: dict[str, Spoil] = EVERY | {
+    "truncated": truncated,
     "a payload that is no text": setting("payload", b"\xff\xfe\x00"),
     "options that are no text": setting("options", b"\xc3("),
     "a job that is no text": setting("job", b"\xff\xff"),
@@ -63,6 +65,28 @@ RUNS: dict[str, Spoil] = TYPES | {
     "a priority that is not finite": setting("priority", "inf"),
     "a time that is no number": setting("enqueued_ms", "yesterday"),
 }
+SEALED: dict[str, Spoil] = EVERY | {
+    "nothing": another_type("SET", b""),
+    "the beginning of a seal": another_type("SET", b"\x82\xa3job"),
+    "half a seal": another_type("SET", b"\x82\xa3job\xa3job\xa7payload\xa9half"),
+    "fewer fields than it says": another_type("SET", b"\x84\xa3job\xa3job\xa7payload\xa1x"),
+    "more fields than it says": another_type("SET", b"\x81\xa3job\xa3job\xa7payload\xa1x"),
+    "more than two maps": another_type("SET", b"\x81\xa3job\xa3job\x80\x80"),
+    "a table for a payload": another_type("SET", b"\x82\xa3job\xa3job\xa7payload\x92\x01\x02"),
+    "a payload that is no text": another_type("SET", b"\x82\xa3job\xa3job\xa7payload\xa2\xff\xfe"),
+    "a job that is no text": another_type("SET", b"\x81\xa3job\xa2\xff\xff"),
+    "a job that is a number": another_type("SET", b"\x81\xa3job\x05"),
+    "no job": another_type("SET", b"\x81\xa7payload\xa3job"),
+    "a status that there is not": another_type("SET", b"\x81\xa3job\xa3job\x81\xa6status\xa8sleeping"),
+    "a time that is no number": another_type("SET", b"\x82\xa3job\xa3job\xabenqueued_ms\xa4soon"),
+}
+RUNS = [
+    pytest.param({"expires_ms": LATER} if form is OPEN else {}, spoil, id=f"{kind}, {name}")
+    for kind, form in (("open", OPEN), ("sealed", SEALED))
+    for name, spoil in form.items()
+]
+"""What makes a run an open one (see ``lua/shared/seals.lua``), and what is done to it."""
+
 ENTRIES: dict[str, Spoil] = TYPES | {
     "removed": removed,
     "truncated": truncated,
@@ -79,11 +103,13 @@ async def join(backend: RedisBackend, *more_jobs: str) -> None:
     await backend.join(NodeInfo(id="node", ttl_ms=LATER, jobs=("job", *more_jobs), queues=("default",)))
 
 
-@pytest.mark.parametrize("spoil", RUNS.values(), ids=RUNS.keys())
-async def test_a_spoiled_ready_run_is_set_aside(backend: RedisBackend, store: RespConnection, spoil: Spoil) -> None:
+@pytest.mark.parametrize(("more", "spoil"), RUNS)
+async def test_a_spoiled_ready_run_is_set_aside(
+    backend: RedisBackend, store: RespConnection, more: dict[str, int], spoil: Spoil
+) -> None:
     """The claim names it, brings the others, and never meets it again; nothing of it is counted as running."""
     await join(backend)
-    await backend.enqueue([NewRun(id=name, job="job") for name in ("a", "spoiled", "z")])
+    await backend.enqueue([NewRun(id=name, job="job", **more) for name in ("a", "spoiled", "z")])
     spoil(store, RUN + "spoiled")
     reply = await backend.work("node", (), claim(1))
 
@@ -102,10 +128,12 @@ async def test_a_spoiled_ready_run_is_set_aside(backend: RedisBackend, store: Re
     assert (0, 0, 2, 1) == (totals.ready, totals.running, totals.succeeded, totals.corrupt)
 
 
-@pytest.mark.parametrize("spoil", RUNS.values(), ids=RUNS.keys())
-async def test_a_spoiled_run_is_shown_as_such(backend: RedisBackend, store: RespConnection, spoil: Spoil) -> None:
+@pytest.mark.parametrize(("more", "spoil"), RUNS)
+async def test_a_spoiled_run_is_shown_as_such(
+    backend: RedisBackend, store: RespConnection, more: dict[str, int], spoil: Spoil
+) -> None:
     """Beside the others; whoever asks something of it is told, and no answer of the server's gets through."""
-    await backend.enqueue([NewRun(id=name, job="job") for name in ("a", "spoiled")])
+    await backend.enqueue([NewRun(id=name, job="job", **more) for name in ("a", "spoiled")])
     spoil(store, RUN + "spoiled")
     whole, spoiled = await backend.get_runs(["a", "spoiled"])
     assert isinstance(whole, RunRecord)
@@ -125,11 +153,13 @@ async def test_a_spoiled_run_is_shown_as_such(backend: RedisBackend, store: Resp
     assert {"a"} <= {run.id for run in (await backend.list_runs()).runs}
 
 
-@pytest.mark.parametrize("spoil", RUNS.values(), ids=RUNS.keys())
-async def test_a_spoiled_running_run_harms_no_other(backend: RedisBackend, store: RespConnection, spoil: Spoil) -> None:
+@pytest.mark.parametrize(("more", "spoil"), RUNS)
+async def test_a_spoiled_running_run_harms_no_other(
+    backend: RedisBackend, store: RespConnection, more: dict[str, int], spoil: Spoil
+) -> None:
     """The others of the batch are settled, and the node's runs come back when it dies."""
     await join(backend)
-    await backend.enqueue([NewRun(id=name, job="job") for name in ("a", "spoiled", "z")])
+    await backend.enqueue([NewRun(id=name, job="job", **more) for name in ("a", "spoiled", "z")])
     runs = (await backend.work("node", (), claim(1))).runs
     spoil(store, RUN + "spoiled")
     outcomes = [Outcome(run_id=run.id, token=run.token, kind="retry", delay_ms=LATER) for run in runs if run.id != "z"]
@@ -144,7 +174,7 @@ async def test_a_spoiled_running_run_harms_no_other(backend: RedisBackend, store
     assert 0 == (await backend.totals()).running
 
 
-@pytest.mark.parametrize("spoil", RUNS.values(), ids=RUNS.keys())
+@pytest.mark.parametrize("spoil", OPEN.values(), ids=OPEN.keys())
 async def test_a_spoiled_due_or_expiring_run_stops_no_housekeeping(
     backend: RedisBackend, store: RespConnection, spoil: Spoil
 ) -> None:

@@ -251,7 +251,7 @@ class RedisBackend:
     async def work(self, node_id: str, outcomes: Sequence[Outcome], claim: Claim | None) -> WorkReply:
         """Settle outcomes and claim what is next, in one step."""
         reply, unread = wire.decode_work(
-            await self._call("work", node_id, wire.encode_all(outcomes), wire.encode_claim(claim))
+            await self._call("work", node_id, wire.encode_outcomes(outcomes), wire.encode_claim(claim))
         )
 
         for record in unread:

@@ -8,9 +8,11 @@ A script is ``lua/<name>.lua``. This is done to its text:
   in (see :mod:`.wire`). They follow the order of the fields in :mod:`anysched.backends.records`.
 
 A script is run from its first line at each call, so what it defines costs as much as what it does: after a pause, when
-the processor has forgotten it, several times as much as the commands. Hence two things more:
+the processor has forgotten it, several times as much as the commands. Hence three things more:
 
 * What is not named is left out, as are comments.
+* What follows ``-- lazily: <table>`` in a part is defined when something of that table is asked for that is not there.
+  (So its fields are never ``nil``, but ``false``.)
 * ``keys.run(id)`` and the like are replaced by what they stand for.
 """
 
@@ -42,6 +44,7 @@ __all__ = ["all_scripts", "script"]
 _FOLDER = files("anysched.backends.redis") / "lua"
 
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_LAZILY = re.compile(r"^-- lazily: ([a-z]+)\n((?:.*\n)*)", re.MULTILINE)
 _INCLUDE = re.compile(r"^-- include: ([a-z]+)\n", re.MULTILINE)
 _PLACE = re.compile(r"\b(NEW_RUN|OUTCOME|CLAIM|FIRE|ENTRY|NODE)\.([a-z_]+)")
 
@@ -101,7 +104,16 @@ def _included(text: str, seen: set[str]) -> str:
         seen.add(name)
         return _CONSTANTS if name == "constants" else _included(_read(f"shared/{name}.lua"), seen)
 
-    return _INCLUDE.sub(part, text)
+    return _INCLUDE.sub(part, _LAZILY.sub(_when_asked_for, text))
+
+
+def _when_asked_for(match: re.Match[str]) -> str:
+    """Definitions in a function that is called for the first name that a table does not have."""
+    table, definitions = match.groups()
+    return (
+        f"setmetatable({table}, {{__index = function(_, name)\nsetmetatable({table}, nil)\n"
+        f"{definitions}return {table}[name]\nend}})\n"
+    )
 
 
 def _without_unused(text: str) -> str:

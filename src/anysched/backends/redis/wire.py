@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 from msgspec.msgpack import Decoder, encode
-from msgspec.structs import astuple
+from msgspec.structs import astuple, force_setattr
 
 from anysched.backends.records import (
     DEFAULT_TTL_MS,
@@ -32,6 +32,7 @@ from anysched.backends.records import (
     Hint,
     NewRun,
     NodeRecord,
+    Outcome,
     QueueRecord,
     Renewed,
     RunRecord,
@@ -57,6 +58,7 @@ __all__ = [
     "encode_claim",
     "encode_fires",
     "encode_one",
+    "encode_outcomes",
     "encode_runs",
     "encode_words",
     "show",
@@ -68,22 +70,20 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 _RUNS = Fire.__struct_fields__.index("runs")
 
 
-def _places(kind: type[msgspec.Struct], first: str, last: str) -> slice:
-    names = kind.__struct_fields__
-    return slice(names.index(first), names.index(last) + 1)
+SEALED_PAYLOAD = 4096
+"""Characters. A longer payload had better not be copied when its run ends; see ``seals.LONGEST_PAYLOAD``."""
 
-
-_WHEN = _places(NewRun, "at_ms", "expires_at_ms")
-_WHOSE = _places(NewRun, "key", "entry_id")
-_AT_ONCE = (0, 0, 0, 0)
-_NOBODY_S = ("", "")
-
+_LONGEST_GROUP = 3 * 1000
+"""A command takes so many names easily; each outcome has three places."""
 
 Blob = bytes | msgspec.Raw
 
 
 _NONE = b"\x90"
 """An empty array."""
+
+_ARRAY = b"\xdd"
+"""The header of any array, before its length in four bytes."""
 
 _TAKE = b"take\n"
 
@@ -112,11 +112,25 @@ class _Named(msgspec.Struct, frozen=True):
     corrupt: msgspec.Raw = _NOTHING
 
 
-class _Taken(msgspec.Struct, frozen=True):
-    """A run that comes with a hint, and for whom it is."""
+class _Head(WorkReply, frozen=True):
+    """A reply but for its runs.
+
+    Attributes:
+        first_token: of the first run; each that follows has one more.
+        sealed: for each run its id, if it is told as it is stored, without id and token; else empty.
+    """
+
+    first_token: int = 0
+    sealed: tuple[str, ...] = ()
+
+
+class _Taken(msgspec.Struct, frozen=True, array_like=True):
+    """A run that comes with a hint, as it is stored, and for whom it is."""
 
     node: str
     now_ms: int
+    id: str
+    token: int
     run: ClaimedRun
 
 
@@ -129,8 +143,9 @@ class _Queue(msgspec.Struct, frozen=True):
 
 
 _ENQUEUED = Decoder(list[tuple[int, str]])
-_WORK = Decoder(WorkReply, strict=False)
+_HEAD = Decoder(_Head, strict=False)
 _CLAIMED = Decoder(ClaimedRun, strict=False)
+_CLAIMED_RUNS = Decoder(tuple[ClaimedRun, ...], strict=False)
 _TAKEN = Decoder(_Taken, strict=False)
 _TICK = Decoder(TickReply, strict=False)
 _DUE = Decoder(DueEntry, strict=False)
@@ -157,6 +172,24 @@ def encode_one(record: msgspec.Struct) -> bytes:
     return encode(astuple(record))
 
 
+def encode_outcomes(outcomes: Sequence[Outcome]) -> bytes:
+    """Groups of those that share all but run, token and result."""
+    groups: list[tuple[tuple[Any, ...], list[Any]]] = []
+    shared: tuple[Any, ...] = ()
+    own: list[Any] = []
+
+    for outcome in outcomes:
+        fields = ("", 0, outcome.kind, "", outcome.error, outcome.delay_ms, outcome.ttl_ms)
+
+        if fields != shared or len(own) >= _LONGEST_GROUP:
+            shared, own = fields, []
+            groups.append((shared, own))
+
+        own += outcome.run_id, outcome.token, outcome.result
+
+    return encode(groups)
+
+
 def encode_all(records: Sequence[msgspec.Struct]) -> bytes:
     """Records as an array of arrays."""
     return encode([astuple(record) for record in records])
@@ -168,38 +201,36 @@ def encode_runs(runs: Sequence[NewRun]) -> Sequence[Argument]:
     return words or (_encode_groups(runs),)
 
 
-def _plain_words(run: NewRun) -> list[Argument] | None:
-    """A run without due time, expiry, key and entry, in the words of ``alone.lua``; ``None`` for any other."""
-    fields = astuple(run)
-
-    if fields[_WHEN] != _AT_ONCE or fields[_WHOSE] != _NOBODY_S:
+def _plain_words(run: NewRun) -> tuple[Argument, ...] | None:
+    """A run that may be sealed, in the words of ``alone.lua``; ``None`` for any other."""
+    if run.key or run.entry_id or run.at_ms or run.delay_ms or run.expires_ms or run.expires_at_ms:
         return None
 
-    run_id, job, payload, queue, priority = fields[:5]
-    words: list[Argument] = [run_id, queue, priority, "", "job", job]
+    record: dict[str, Any] = {"job": run.job}  # the job first: see shared/seals.lua
 
-    if payload:
-        words += "payload", payload
+    if run.payload:
+        if len(run.payload) > SEALED_PAYLOAD:
+            return None
 
-    if queue != "default":
-        words += "queue", queue
+        record["payload"] = run.payload
 
-    if priority:
-        words += "priority", priority
+    if run.queue != "default":
+        record["queue"] = run.queue
 
-    if run.deadline_ms or run.deadline_after_ms:
-        words[3] = encode((run.deadline_after_ms, run.deadline_ms))
+    if run.priority:
+        record["priority"] = run.priority
 
     if run.scheduled_for_ms:
-        words += "scheduled_for_ms", run.scheduled_for_ms
+        record["scheduled_for_ms"] = run.scheduled_for_ms
 
     if run.ttl_ms != DEFAULT_TTL_MS:
-        words += "ttl_ms", run.ttl_ms
+        record["ttl_ms"] = run.ttl_ms
 
     if run.options:
-        words += "options", run.options
+        record["options"] = run.options
 
-    return words
+    late = encode((run.deadline_after_ms, run.deadline_ms)) if run.deadline_ms or run.deadline_after_ms else b""
+    return run.id, run.queue, run.priority, run.job, encode(record), late
 
 
 def _encode_groups(runs: Sequence[NewRun]) -> bytes:
@@ -258,17 +289,65 @@ def decode_enqueued(reply: bytes, runs: Sequence[NewRun]) -> list[Enqueued]:
     return answers
 
 
-def decode_work(reply: bytes) -> tuple[WorkReply, list[Unread]]:
+def decode_work(reply: Sequence[bytes]) -> tuple[WorkReply, list[Unread]]:
     """The reply, without the runs that cannot be read: these are named as corrupt, and to be set aside."""
-    try:
-        return _WORK.decode(reply), []
-    except UNREADABLE:
-        parts = _PARTS.decode(reply)
+    packed, *blobs = reply
 
-    runs, unread = _readable(_BLOBS.decode(parts["runs"]), _CLAIMED)
+    try:
+        head = _HEAD.decode(packed)
+        runs = _CLAIMED_RUNS.decode(b"".join((_ARRAY, len(blobs).to_bytes(4), *blobs)))
+    except UNREADABLE:
+        return _decode_work_with_care(packed, blobs)
+
+    for place, run_id in enumerate(head.sealed):
+        if run_id:
+            _unseal(runs[place], run_id, head.first_token + place)
+
+    return _work_reply(head, runs), []
+
+
+def _decode_work_with_care(packed: bytes, blobs: Sequence[bytes]) -> tuple[WorkReply, list[Unread]]:
+    """One run after the other, to find the one that is at fault."""
+    parts = _PARTS.decode(packed)
+    head = _HEAD.decode(_without(parts, "sealed", "corrupt", "lost"))
+    runs: list[ClaimedRun] = []
+    unread: list[Unread] = []
+
+    for place, (named, blob) in enumerate(zip(_BLOBS.decode(parts["sealed"]), blobs, strict=True)):
+        run_id = _text_in(named)
+
+        try:
+            run = _CLAIMED.decode(blob)
+
+            if run_id:
+                _unseal(run, run_id.decode(), head.first_token + place)
+        except UNREADABLE as error:
+            unread.append(Unread(run_id, str(error)) if run_id else _unread(blob, error))
+        else:
+            runs.append(run)
+
     corrupt, lost = _corrupt(parts, unread), _texts(parts["lost"])
-    rest = _WORK.decode(_without(parts, "runs", "corrupt", "lost"))
-    return msgspec.structs.replace(rest, runs=tuple(runs), corrupt=corrupt, lost=lost), unread
+    return _work_reply(msgspec.structs.replace(head, corrupt=corrupt, lost=lost), tuple(runs)), unread
+
+
+def _work_reply(head: _Head, runs: tuple[ClaimedRun, ...]) -> WorkReply:
+    return WorkReply(
+        now_ms=head.now_ms,
+        settled=head.settled,
+        runs=runs,
+        known=head.known,
+        more=head.more,
+        next_due_ms=head.next_due_ms,
+        corrupt=head.corrupt,
+        lost=head.lost,
+        expired=head.expired,
+    )
+
+
+def _unseal(run: ClaimedRun, run_id: str, token: int) -> None:
+    """Complete a sealed run, which is told as it is stored. Nobody else has it yet."""
+    force_setattr(run, "id", run_id)
+    force_setattr(run, "token", token)
 
 
 def decode_tick(reply: bytes) -> tuple[TickReply, list[Unread]]:
@@ -358,6 +437,7 @@ def _taken(blob: bytes) -> Hint:
     except UNREADABLE:
         return Hint("work")
 
+    _unseal(taken.run, taken.id, taken.token)
     return Hint("take", taken.node, taken.run, taken.now_ms)
 
 

@@ -55,5 +55,6 @@ for _, group in ipairs(groups) do
   end
 end
 
+storing.store_sealed()
 places.conclude()
 return cmsgpack.pack(found)

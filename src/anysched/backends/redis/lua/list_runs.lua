@@ -103,9 +103,13 @@ local function show(id, status, ended_at)
   local run, reason = records.pick(keys.run(id), {'job', 'status', 'queue', 'finished_ms'})
 
   if reason then
+    run, reason = seals.read(id)
+  end
+
+  if reason then
     found[#found + 1] = showing.show(id)
   elseif
-    run.job and (run.status or 'ready') == status and (not ended_at or run.finished_ms == ended_at)
+    run and run.job and (run.status or 'ready') == status and (not ended_at or tonumber(run.finished_ms) == tonumber(ended_at))
     and (wanted_queue == '' or (run.queue or 'default') == wanted_queue)
   then
     found[#found + 1] = showing.show(id)

@@ -12,7 +12,9 @@
 local id, node = ARGV[1], ARGV[2]
 
 if redis.call('ZREM', keys.held(node), id) == 1 then
-  local job = redis.pcall('HGET', keys.run(id), 'job')
+  local text = redis.call('HGET', keys.RUNNING, id)
+  local claim = text and seals.read_claim(text)
+  local job = claim and claim.job or redis.pcall('HGET', keys.run(id), 'job')
 
   if type(job) == 'string' then
     redis.call('SREM', keys.live(job), id)

@@ -11,6 +11,11 @@
 -- include: records
 
 local key = keys.run(ARGV[1])
+
+if redis.call('HEXISTS', keys.RUNNING, ARGV[1]) == 1 then
+  records.open_run(ARGV[1])
+end
+
 local run = records.pick(key, {'status', 'token', 'crashes'})
 
 if not run or run.status ~= 'running' or run.token ~= ARGV[2] then

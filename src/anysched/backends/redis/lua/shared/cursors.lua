@@ -4,6 +4,8 @@
 
 local cursors = {}
 
+-- lazily: cursors
+
 -- Why an entry that was read cannot be understood, if it is of another version.
 function cursors.is_strange(entry)
   if entry.version and entry.version ~= records.VERSION then

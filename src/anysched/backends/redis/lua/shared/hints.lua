@@ -11,6 +11,22 @@ local hints = {
   done = {},
 }
 
+function hints.send_done()
+  for inbox, ids in pairs(hints.done) do
+    local text = 'done\n' .. table.concat(ids, '\n')
+
+    if inbox == '*' then
+      hints.send_all(text)
+    else
+      hints.send(inbox, text)
+    end
+  end
+
+  hints.done = {}
+end
+
+-- lazily: hints
+
 -- How many heard it.
 function hints.publish(channel, text)
   local heard = redis.pcall('PUBLISH', channel, text)
@@ -107,18 +123,4 @@ function hints.tell_watchers(id, inbox)
   end
 
   ids[#ids + 1] = id
-end
-
-function hints.send_done()
-  for inbox, ids in pairs(hints.done) do
-    local text = 'done\n' .. table.concat(ids, '\n')
-
-    if inbox == '*' then
-      hints.send_all(text)
-    else
-      hints.send(inbox, text)
-    end
-  end
-
-  hints.done = {}
 end

@@ -22,6 +22,7 @@ local keys = {
   PROGRAMS = PREFIX .. 'programs',
   PROGRAM_TTLS = PREFIX .. 'program-ttls',
   QUEUES = PREFIX .. 'queues',
+  RUNNING = PREFIX .. 'running',
   SEQUENCE = PREFIX .. 'sequence',
   TOKEN = PREFIX .. 'token',
   TOTALS = PREFIX .. 'totals',

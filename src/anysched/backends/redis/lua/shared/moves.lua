@@ -9,6 +9,8 @@ local moves = {
   FINAL = {succeeded = true, failed = true, cancelled = true, expired = true},
 }
 
+-- lazily: moves
+
 -- Takes a run out of the place that its status gives it.
 function moves.uproot(id, run)
   local status = run.status

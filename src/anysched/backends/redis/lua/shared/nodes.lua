@@ -14,6 +14,78 @@ local nodes = {
   expired = 0,
 }
 
+-- Lets somebody else look at the next instant, if it was this node that would have.
+function nodes.pass_on_watch(node)
+  if records.text(keys.LOOKOUT) ~= node then
+    return
+  end
+
+  redis.call('DEL', keys.LOOKOUT)
+
+  if nodes.next_look(node) > 0 then
+    hints.wake_from(keys.HUNGRY, 1)
+  end
+end
+
+function nodes.reap(caller)
+  local dead = redis.call('ZRANGEBYSCORE', keys.NODES, '-inf', '(' .. clock.digits(clock.NOW), 'WITHSCORES', 'LIMIT', 0, 2)
+
+  if dead[1] and tonumber(dead[2]) < 0 then
+    local how = redis.pcall('HGET', keys.node(dead[1]), 'lost')
+    nodes.empty(dead[1], how ~= 'left')
+    return
+  end
+
+  for i = 1, #dead, 2 do
+    if dead[i] ~= caller then
+      nodes.lost[#nodes.lost + 1] = dead[i]
+      nodes.lose(dead[i], true)
+      return
+    end
+  end
+end
+
+function nodes.fall_due()
+  local ids = redis.call('ZRANGEBYSCORE', keys.DUE, '-inf', clock.NOW, 'LIMIT', 0, nodes.MOST_DUE)
+
+  for _, id in ipairs(ids) do
+    local run, reason = records.pick_run(id)
+
+    if not run then
+      records.quarantine('run', id, reason or 'it is gone')
+    elseif run.status == 'scheduled' or run.status == 'retrying' then
+      redis.call('HDEL', keys.run(id), 'status')
+      places.make_ready(id, run)
+    end
+  end
+
+  records.in_chunks('ZREM', keys.DUE, ids)
+end
+
+function nodes.expire()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys.EXPIRING, '-inf', clock.NOW, 'LIMIT', 0, nodes.MOST_EXPIRED)) do
+    local run, reason = records.pick_run(id)
+
+    if run and not run.started_ms and not moves.FINAL[run.status] then
+      moves.finish(id, run, 'expired')
+      nodes.expired = nodes.expired + 1
+    elseif not run then
+      records.quarantine('run', id, reason or 'it is gone')
+    end
+
+    redis.call('ZREM', keys.EXPIRING, id)
+  end
+end
+
+-- Does a bounded share of what time has brought about.
+function nodes.tidy(caller)
+  nodes.fall_due()
+  nodes.expire()
+  nodes.reap(caller)
+end
+
+-- lazily: nodes
+
 -- When a node has to look again by itself; 0: never.
 function nodes.next_look(node)
   local instant = 0
@@ -38,19 +110,6 @@ function nodes.next_look(node)
   end
 
   return math.min(instant, nodes.LATEST)
-end
-
--- Lets somebody else look at the next instant, if it was this node that would have.
-function nodes.pass_on_watch(node)
-  if records.text(keys.LOOKOUT) ~= node then
-    return
-  end
-
-  redis.call('DEL', keys.LOOKOUT)
-
-  if nodes.next_look(node) > 0 then
-    hints.wake_from(keys.HUNGRY, 1)
-  end
 end
 
 function nodes.crash(id, run)
@@ -117,61 +176,4 @@ function nodes.lose(node, crashed)
   redis.call('ZADD', keys.NODES, clock.in_order() - nodes.LOST_RANK, node)
   nodes.pass_on_watch(node)
   nodes.empty(node, crashed)
-end
-
-function nodes.reap(caller)
-  local dead = redis.call('ZRANGEBYSCORE', keys.NODES, '-inf', '(' .. clock.digits(clock.NOW), 'WITHSCORES', 'LIMIT', 0, 2)
-
-  if dead[1] and tonumber(dead[2]) < 0 then
-    local how = redis.pcall('HGET', keys.node(dead[1]), 'lost')
-    nodes.empty(dead[1], how ~= 'left')
-    return
-  end
-
-  for i = 1, #dead, 2 do
-    if dead[i] ~= caller then
-      nodes.lost[#nodes.lost + 1] = dead[i]
-      nodes.lose(dead[i], true)
-      return
-    end
-  end
-end
-
-function nodes.fall_due()
-  local ids = redis.call('ZRANGEBYSCORE', keys.DUE, '-inf', clock.NOW, 'LIMIT', 0, nodes.MOST_DUE)
-
-  for _, id in ipairs(ids) do
-    local run, reason = records.pick_run(id)
-
-    if not run then
-      records.quarantine('run', id, reason or 'it is gone')
-    elseif run.status == 'scheduled' or run.status == 'retrying' then
-      redis.call('HDEL', keys.run(id), 'status')
-      places.make_ready(id, run)
-    end
-  end
-
-  records.in_chunks('ZREM', keys.DUE, ids)
-end
-
-function nodes.expire()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys.EXPIRING, '-inf', clock.NOW, 'LIMIT', 0, nodes.MOST_EXPIRED)) do
-    local run, reason = records.pick_run(id)
-
-    if run and not run.started_ms and not moves.FINAL[run.status] then
-      moves.finish(id, run, 'expired')
-      nodes.expired = nodes.expired + 1
-    elseif not run then
-      records.quarantine('run', id, reason or 'it is gone')
-    end
-
-    redis.call('ZREM', keys.EXPIRING, id)
-  end
-end
-
--- Does a bounded share of what time has brought about.
-function nodes.tidy(caller)
-  nodes.fall_due()
-  nodes.expire()
-  nodes.reap(caller)
 end

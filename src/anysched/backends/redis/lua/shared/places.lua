@@ -11,14 +11,15 @@ local places = {
 
   becoming = {},    -- runs that become ready, in order: id, queue, priority, whether to the front, id, ...
   later = {},       -- due_ms, id, due_ms, id, ...
-  earliest = nil,   -- the first of these and its queue: {due_ms, queue}
+  earliest = false, -- the first of these and its queue: {due_ms, queue}
   unheld = {},      -- node -> ids
   unslotted = {},   -- job -> ids
   ended = {},       -- final status -> ids
   made_ready = {},  -- queue -> how many
+  known_buckets = false,
   drained = {},     -- queues from which ready runs were taken
   freed = {},       -- job -> how many slots have become free, less those that were used again
-  sooner = nil,     -- the queue of a run whose due time is now the earliest of all
+  sooner = false,   -- the queue of a run whose due time is now the earliest of all
 }
 
 function places.append(lists, name, item)
@@ -30,6 +31,101 @@ function places.append(lists, name, item)
     lists[name] = {item}
   end
 end
+
+-- Notes that these have ended.
+function places.end_all(status, ids)
+  local known = places.ended[status]
+
+  if not known then
+    places.ended[status] = ids
+    return
+  end
+
+  for _, id in ipairs(ids) do
+    known[#known + 1] = id
+  end
+end
+
+function places.place_all()
+  if #places.becoming > 0 then
+    places.place_becoming()
+  end
+
+  if places.earliest then
+    places.place_later()
+  end
+
+  for node, ids in pairs(places.unheld) do
+    records.in_chunks('ZREM', keys.held(node), ids)
+    places.unheld[node] = nil
+  end
+
+  for job, ids in pairs(places.unslotted) do
+    records.in_chunks('SREM', keys.live(job), ids)
+    places.unslotted[job] = nil
+  end
+end
+
+function places.list_ended()
+  for status, ids in pairs(places.ended) do
+    records.write('HINCRBY', keys.TOTALS, status, #ids)
+
+    if status ~= 'failed' then
+      local length = 0
+      local ended_at = clock.digits(clock.NOW) .. ' '
+
+      -- With the instant: an id may end again, when its record has gone and it was used anew.
+      for i, id in ipairs(ids) do
+        ids[i] = ended_at .. id
+      end
+
+-- --- the end of an operation ----------------------------------------------------------------------------------
+
+      for first = 1, #ids, 4000 do
+        length = records.write('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))
+      end
+
+      if length > places.LISTED + places.LISTED_SLACK then
+        redis.call('LTRIM', keys.finished(status), 0, places.LISTED - 1)
+      end
+    end
+  end
+
+  places.ended = {}
+end
+
+function places.wake_for_slots()
+  if next(places.freed) == nil or redis.call('EXISTS', keys.ASIDES) == 0 then
+    return
+  end
+
+  for _, bucket in ipairs(places.buckets()) do
+    if bucket.reason == 'limit' and (places.freed[bucket.job] or 0) > 0 then
+      hints.wake_from(keys.hungry(bucket.queue), 1)
+    end
+  end
+end
+
+-- Puts everything in its place and wakes whom it concerns. The last thing that an operation does.
+function places.conclude()
+  places.place_all()
+  places.list_ended()
+
+  for queue, count in pairs(places.made_ready) do
+    -- What became ready and is ready no more is nobody's concern.
+    hints.wake(queue, places.drained[queue] and math.min(count, redis.call('ZCARD', keys.ready(queue))) or count)
+  end
+
+  places.wake_for_slots()
+
+  if places.sooner then
+    hints.wake_for_instant(places.sooner)
+  end
+
+  hints.send_done()
+end
+
+-- lazily: places
 
 function places.make_ready(id, run, front)
   local becoming, queue = places.becoming, run.queue
@@ -115,53 +211,7 @@ function places.place_later()
   end
 
   records.in_chunks('ZADD', keys.DUE, places.later)
-  places.later, places.earliest = {}, nil
-end
-
-function places.place_all()
-  if #places.becoming > 0 then
-    places.place_becoming()
-  end
-
-  if places.earliest then
-    places.place_later()
-  end
-
-  for node, ids in pairs(places.unheld) do
-    records.in_chunks('ZREM', keys.held(node), ids)
-    places.unheld[node] = nil
-  end
-
-  for job, ids in pairs(places.unslotted) do
-    records.in_chunks('SREM', keys.live(job), ids)
-    places.unslotted[job] = nil
-  end
-end
-
-function places.list_ended()
-  for status, ids in pairs(places.ended) do
-    records.write('HINCRBY', keys.TOTALS, status, #ids)
-
-    if status ~= 'failed' then
-      local length = 0
-      local ended_at = clock.digits(clock.NOW) .. ' '
-
-      -- With the instant: an id may end again, when its record has gone and it was used anew.
-      for i, id in ipairs(ids) do
-        ids[i] = ended_at .. id
-      end
-
-      for first = 1, #ids, 4000 do
-        length = records.write('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))
-      end
-
-      if length > places.LISTED + places.LISTED_SLACK then
-        redis.call('LTRIM', keys.finished(status), 0, places.LISTED - 1)
-      end
-    end
-  end
-
-  places.ended = {}
+  places.later, places.earliest = {}, false
 end
 
 -- --- set aside ------------------------------------------------------------------------------------------------
@@ -215,7 +265,7 @@ function places.put_aside(id, run, reason, place)
   redis.call('ZADD', keys.aside(name), place, id)
 
   if redis.call('ZADD', keys.ASIDES, 'NX', since, name) == 1 then
-    places.known_buckets = nil
+    places.known_buckets = false
   end
 end
 
@@ -225,7 +275,7 @@ function places.leave_bucket(name, id)
 
   if redis.call('EXISTS', keys.aside(name)) == 0 then
     redis.call('ZREM', keys.ASIDES, name)
-    places.known_buckets = nil
+    places.known_buckets = false
   end
 end
 
@@ -233,37 +283,4 @@ function places.end_aside(id, run)
   places.leave_bucket(places.bucket_of(run.set_aside, run.queue, run.job), id)
   redis.call('HDEL', keys.run(id), 'set_aside')
   run.set_aside = nil
-end
-
--- --- the end of an operation ----------------------------------------------------------------------------------
-
-function places.wake_for_slots()
-  if next(places.freed) == nil or redis.call('EXISTS', keys.ASIDES) == 0 then
-    return
-  end
-
-  for _, bucket in ipairs(places.buckets()) do
-    if bucket.reason == 'limit' and (places.freed[bucket.job] or 0) > 0 then
-      hints.wake_from(keys.hungry(bucket.queue), 1)
-    end
-  end
-end
-
--- Puts everything in its place and wakes whom it concerns. The last thing that an operation does.
-function places.conclude()
-  places.place_all()
-  places.list_ended()
-
-  for queue, count in pairs(places.made_ready) do
-    -- What became ready and is ready no more is nobody's concern.
-    hints.wake(queue, places.drained[queue] and math.min(count, redis.call('ZCARD', keys.ready(queue))) or count)
-  end
-
-  places.wake_for_slots()
-
-  if places.sooner then
-    hints.wake_for_instant(places.sooner)
-  end
-
-  hints.send_done()
 end

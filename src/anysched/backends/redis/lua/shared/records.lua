@@ -2,6 +2,7 @@
 -- effect, so each record is read through redis.pcall before anything is written for it.
 -- include: keys
 -- include: clock
+-- include: seals
 
 local records = {
   CORRUPT_KEPT = 1000,
@@ -18,23 +19,6 @@ function records.in_chunks(command, key, list)
 
   for first = 1, count, 4000 do
     redis.call(command, key, unpack(list, first, math.min(first + 3999, count)))
-  end
-end
-
--- Notes a record (kind "run" or "entry") as unreadable. It stays where it is, a run's for a week.
-function records.quarantine(kind, id, reason)
-  local name = kind .. ':' .. id
-  records.corrupt[#records.corrupt + 1] = {id = id, reason = reason}
-  redis.call('ZADD', keys.CORRUPT, clock.NOW, name)
-  redis.call('HSET', keys.CORRUPT_REASONS, name, reason)
-
-  if redis.call('ZCARD', keys.CORRUPT) > records.CORRUPT_KEPT then
-    local oldest = redis.call('ZPOPMIN', keys.CORRUPT)
-    redis.call('HDEL', keys.CORRUPT_REASONS, oldest[1])
-  end
-
-  if kind == 'run' then
-    redis.call('PEXPIRE', keys.run(id), records.CORRUPT_TTL_MS)
   end
 end
 
@@ -64,6 +48,45 @@ end
 function records.whole(text)
   local number = tonumber(text or '')
   return number and number % 1 == 0 and math.abs(number) < 9007199254740992 and number or nil
+end
+
+-- Some fields of a hash as a table, without those that are absent; nil and a reason if it is no hash.
+function records.pick(key, names)
+  local values = redis.pcall('HMGET', key, unpack(names))
+
+  if values.err then
+    return nil, 'not a hash'
+  end
+
+  local record = {}
+
+  for i, name in ipairs(names) do
+    if values[i] then
+      record[name] = values[i]
+    end
+  end
+
+  return record
+end
+
+-- lazily: records
+
+-- Notes a record (kind "run" or "entry") as unreadable. It stays where it is, a run's for a week.
+function records.quarantine(kind, id, reason)
+  local name = kind .. ':' .. id
+  records.corrupt[#records.corrupt + 1] = {id = id, reason = reason}
+  redis.call('ZADD', keys.CORRUPT, clock.NOW, name)
+  redis.call('HSET', keys.CORRUPT_REASONS, name, reason)
+
+  if redis.call('ZCARD', keys.CORRUPT) > records.CORRUPT_KEPT then
+    local oldest = redis.call('ZPOPMIN', keys.CORRUPT)
+    redis.call('HDEL', keys.CORRUPT_REASONS, oldest[1])
+  end
+
+  if kind == 'run' then
+    redis.call('HDEL', keys.RUNNING, id)
+    redis.call('PEXPIRE', keys.run(id), records.CORRUPT_TTL_MS)
+  end
 end
 
 -- Makes numbers of the fields that are to be; the name of one that is not, else nil. are_numbers: name -> true.
@@ -97,25 +120,6 @@ function records.read(key)
 
   for i = 1, #flat, 2 do
     record[flat[i]] = flat[i + 1]
-  end
-
-  return record
-end
-
--- Some fields of a hash as a table, without those that are absent; nil and a reason if it is no hash.
-function records.pick(key, names)
-  local values = redis.pcall('HMGET', key, unpack(names))
-
-  if values.err then
-    return nil, 'not a hash'
-  end
-
-  local record = {}
-
-  for i, name in ipairs(names) do
-    if values[i] then
-      record[name] = values[i]
-    end
   end
 
   return record
@@ -177,9 +181,20 @@ function records.check_run(run, reason)
   return run
 end
 
--- A run with its texts; nil and a reason if corrupt; nil alone if there is none. key: where it is, if that is known.
-function records.read_run(id, key)
-  local run, reason = records.read(key or keys.run(id))
+-- All fields of a run, sealed or not; nil and a reason if there is something else; nil alone if there is nothing.
+function records.all_of_run(id)
+  local run, reason = records.read(keys.run(id))
+
+  if reason then
+    return seals.read(id)
+  end
+
+  return run
+end
+
+-- A run with its texts; nil and a reason if corrupt; nil alone if there is none.
+function records.read_run(id)
+  local run, reason = records.all_of_run(id)
 
   if not run and not reason then
     return nil
@@ -188,15 +203,39 @@ function records.read_run(id, key)
   return records.check_run(run, reason)
 end
 
--- What is needed to move a run, without its texts. nil and a reason if corrupt; nil alone if there is none.
+-- Opens a sealed run if it is sound; it is returned as pick_run() has it.
+function records.open_run(id)
+  local sealed, reason = seals.read(id)
+  local run = {}
+
+  for name, value in pairs(sealed or {}) do
+    run[name] = value
+  end
+
+  run, reason = records.check_run(sealed and run, reason)
+
+  if run then
+    seals.open(id, sealed)
+  end
+
+  return run, reason
+end
+
+-- What is needed to move a run, without its texts; it is open then. nil and a reason if corrupt; nil alone if there is
+-- none.
 function records.pick_run(id)
   local run, reason = records.pick(keys.run(id), RUN_STATE)
 
-  if run and next(run) == nil then
-    if redis.call('EXISTS', keys.run(id)) == 0 then
-      return nil
-    end
+  if reason then
+    return records.open_run(id)
+  elseif next(run) == nil and redis.call('EXISTS', keys.run(id)) == 0 then
+    return nil
   end
 
   return records.check_run(run, reason)
+end
+
+-- Whether a run is there and is running.
+function records.is_running(id)
+  return redis.pcall('HGET', keys.run(id), 'status') == 'running' or redis.call('HEXISTS', keys.RUNNING, id) == 1
 end

@@ -6,7 +6,7 @@ local showing = {}
 -- A run as msgpack, an object as RunRecord names its fields (numbers may be texts); with a reason if corrupt: an
 -- object {id, corrupt}; nil if there is none.
 function showing.show(id)
-  local run, reason = records.read(keys.run(id))
+  local run, reason = records.all_of_run(id)
 
   if reason then
     return cmsgpack.pack({id = id, corrupt = reason})

@@ -3,6 +3,7 @@
 
 local storing = {
   known_queues = {},
+  sealed = {}, -- key, text, key, text, ...
 }
 
 -- What runs that differ in nothing but id and payload have in common. waiting: whether they wait for others of their
@@ -26,13 +27,19 @@ function storing.plan(new, entry_id, waiting)
   return {
     fields = shared, count = #shared, key = new[NEW_RUN.key], status = status, due_ms = due_ms,
     expires_at_ms = expires_at_ms, run = {queue = queue, priority = new[NEW_RUN.priority]},
+    to_seal = status == 'ready' and expires_at_ms == 0 and entry_id == '' and new[NEW_RUN.key] == '' and seals.pack(shared),
   }
 end
 
--- Stores a run whose id and key are free. at: its key.
-function storing.store_as(plan, id, at, payload)
+-- Puts the record of a run where it belongs.
+local function write(plan, at, payload)
   local flat, last = plan.fields, plan.count
-  local run = plan.run
+
+  if plan.to_seal and #payload <= seals.LONGEST_PAYLOAD then
+    local count = #storing.sealed
+    storing.sealed[count + 1], storing.sealed[count + 2] = at, seals.live(last / 2, plan.to_seal, payload)
+    return
+  end
 
   if payload ~= '' then
     flat[last + 1], flat[last + 2] = 'payload', payload
@@ -40,6 +47,12 @@ function storing.store_as(plan, id, at, payload)
   end
 
   redis.call('HSET', at, unpack(flat, 1, last))
+end
+
+-- Stores a run whose id and key are free. at: its key.
+function storing.store_as(plan, id, at, payload)
+  local run = plan.run
+  write(plan, at, payload)
 
   if plan.expires_at_ms > 0 then
     redis.call('ZADD', keys.EXPIRING, plan.expires_at_ms, id)
@@ -58,6 +71,15 @@ function storing.store_as(plan, id, at, payload)
     places.make_due(id, run, plan.due_ms)
   elseif plan.status == 'ready' then
     places.make_ready(id, run)
+  end
+end
+
+-- Stores those that are to be sealed. After store_as().
+function storing.store_sealed()
+  local list = storing.sealed
+
+  for first = 1, #list, 4000 do
+    redis.call('MSET', unpack(list, first, math.min(first + 3999, #list)))
   end
 end
 

@@ -2,7 +2,10 @@
 -- of the store, as far as its clock goes forward.
 -- include: records
 
-local tokens = {}
+local tokens = {
+  -- Lua's integers are C's long. Where that is long enough, it is the faster way.
+  DIGITS = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f',
+}
 
 function tokens.next()
   if not tokens.newest then
@@ -12,6 +15,8 @@ function tokens.next()
   tokens.newest = math.max(tokens.newest + 1, clock.NOW_US)
   return tokens.newest
 end
+
+function tokens.digits(token) return string.format(tokens.DIGITS, token) end
 
 function tokens.store()
   if tokens.newest then

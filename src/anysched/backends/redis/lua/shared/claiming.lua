@@ -1,0 +1,195 @@
+-- Claiming what is ready.
+-- include: considering
+
+local claiming = {}
+
+local MOST_PASSED_OVER = 200
+local MOST_AT_ONCE = 1000 -- as many as one command takes easily
+local CLAIMS_REMEMBERED = 8
+
+-- Takes the next from a queue: their ids, what is stored of those that are sealed, their jobs, and the places of all if
+-- they may be wanted.
+local function pop(queue, most, limits)
+  local ready, names, jobs = keys.ready(queue), {}, {}
+  local ids = redis.call('ZRANGE', ready, 0, most - 1)
+
+  if #ids == 0 then
+    return ids
+  end
+
+  for i, id in ipairs(ids) do
+    names[i] = keys.run(id)
+  end
+
+  local texts = redis.call('MGET', unpack(names))
+  local all_sealed, places_given = true, nil
+
+  for i, text in ipairs(texts) do
+    local job = text and seals.job(text)
+    jobs[i] = job and claims.knows(job) and job or false
+    all_sealed = all_sealed and jobs[i] and not limits[job]
+  end
+
+  if not all_sealed then
+    places_given = redis.call('ZMSCORE', ready, unpack(ids))
+  end
+
+  redis.call('ZREMRANGEBYRANK', ready, 0, #ids - 1)
+  return ids, texts, jobs, places_given
+end
+
+-- Claims from one queue; how many more runs may be looked at in this call.
+local function claim_from(queue, count, limits, looks)
+  while claims.count < count and looks > 0 do
+    local ids, texts, jobs, places_given = pop(queue, math.min(count - claims.count, looks, MOST_AT_ONCE), limits)
+
+    if #ids == 0 then
+      break
+    end
+
+    places.drained[queue] = true
+    looks = looks - #ids
+
+    for i, id in ipairs(ids) do
+      local job = jobs[i]
+
+      if job and not (limits[job] and considering.is_full(job, limits)) then
+        claims.hold(id, job, claims.sealed)
+        claims.told[claims.count], claims.reply[claims.count + 1] = id, texts[i]
+      else
+        if texts[i] then
+          records.open_run(id)
+        end
+
+        considering.consider(id, places_given[i], queue, limits)
+      end
+    end
+
+    places.place_all()
+  end
+
+  return looks
+end
+
+local function open_queues(queues)
+  local open = {}
+
+  if #queues == 0 then
+    return open
+  end
+
+  for i, paused in ipairs(redis.call('SMISMEMBER', keys.PAUSED, unpack(queues))) do
+    if paused == 0 then
+      open[#open + 1] = queues[i]
+    end
+  end
+
+  return open
+end
+
+-- Puts what was claimed where it belongs.
+local function hold_all()
+  local last = tokens.newest
+  tokens.store()
+  claims.first = last - claims.count + 1
+  records.in_chunks('ZADD', keys.held(claims.node), claims.held)
+
+  for job, ids in pairs(claims.open) do
+    records.in_chunks('SADD', keys.live(job), ids)
+  end
+
+  for job, ids in pairs(claims.sealed) do
+    local text, list = seals.claim(claims.node, job, claims.first, last), {}
+    records.in_chunks('SADD', keys.live(job), ids)
+
+    for i, id in ipairs(ids) do
+      list[2 * i - 1], list[2 * i] = id, text
+    end
+
+    records.in_chunks('HSET', keys.RUNNING, list)
+  end
+end
+
+-- Whether the claim was filled.
+local function claim_new(claim)
+  local count, limits = claim[CLAIM.count], claim[CLAIM.limits]
+  local queues = open_queues(claim[CLAIM.queues])
+  local looks = count + MOST_PASSED_OVER
+
+  if count == 0 then
+    considering.decline(queues)
+    return true
+  end
+
+  if redis.call('EXISTS', keys.ASIDES) == 1 then
+    considering.bring_back(queues, limits)
+  end
+
+  for _, queue in ipairs(queues) do
+    if claims.count >= count then
+      break
+    end
+
+    looks = claim_from(queue, count, limits, looks)
+  end
+
+  if claims.count > 0 then
+    hold_all()
+  end
+
+  return claims.count >= count or looks <= 0
+end
+
+-- Tokens are given in order, so that the first and the last stand for all.
+local function remember_claim(slot, number, filled)
+  local memo = cmsgpack.pack({filled, claims.first, claims.first + claims.count - 1, claims.ids})
+  redis.call('HSET', keys.node(claims.node), 'number' .. slot, number, 'claim' .. slot, memo)
+end
+
+-- Claims anew only with a number greater than the last in its slot, which never falls: whatever was claimed once is
+-- known again or too late. Whether it was filled; nil if it is too late.
+local function claim_once(claim, slot, last)
+  local number = claim[CLAIM.number]
+
+  if number == last then
+    return considering.claim_again(slot)
+  elseif number < last then
+    return nil
+  end
+
+  local filled = claim_new(claim)
+  remember_claim(slot, number, filled)
+  return filled
+end
+
+-- Answers a claim (nil: none) of a node: whether the node is known, whether the claim was filled (nil: it came too late),
+-- and when to look again.
+function claiming.answer(who, claim)
+  local slot = claim and claim[CLAIM.number] % CLAIMS_REMEMBERED
+  local numbered = claim and 'number' .. slot
+  local known = records.pick(keys.node(who), {'lost', 'ttl_ms', 'hungry', numbered})
+
+  if not known or not known.ttl_ms or known.lost then
+    return false, false, 0
+  elseif not claim then
+    return true, false, 0
+  end
+
+  claims.node = who
+  local filled = claim_once(claim, slot, records.whole(known[numbered]) or -1)
+  local next_due_ms = 0
+  places.place_all()
+
+  if filled ~= nil and known.hungry then
+    hints.satisfy(who)
+  end
+
+  if filled then
+    nodes.pass_on_watch(who)
+  elseif filled == false then
+    considering.be_hungry(claim)
+    next_due_ms = nodes.next_look(who)
+  end
+
+  return true, filled, next_due_ms
+end
