@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import anyio
+import pytest
 from anyio import create_task_group, current_time
 from attrs import define, field
 
@@ -66,14 +67,22 @@ def test_it_asks_for_as_much_as_there_is_room_for() -> None:
 
 
 def test_it_takes_some_in_advance_while_attempts_are_short() -> None:
-    """Attempts of a millisecond: four times the capacity more, up to 192; in two halves, one behind the other.
+    """As many as are carried out in 5 ms; in two halves, one behind the other.
 
     Break: all at once, there is nothing to carry out while the next are claimed.
     """
-    assert (10 + 40) / 2 == wished(claiming_with(Hands(pace=0.001))).count
-    assert 40 - 25 == wished(claiming_with(Hands(room=-25, pace=0.001))).count
-    assert (100 + 192) / 2 == wished(claiming_with(Hands(room=100, capacity=100, pace=0.001))).count
-    assert 192 - 50 == wished(claiming_with(Hands(room=-50, capacity=100, pace=0.001))).count
+    assert (10 + 50) / 2 == wished(claiming_with(Hands(pace=0.001))).count
+    assert 50 - 35 == wished(claiming_with(Hands(room=-35, pace=0.001))).count
+    assert (10 + 12) / 2 == wished(claiming_with(Hands(pace=0.004))).count
+
+
+@pytest.mark.parametrize(("capacity", "most"), [(1, 15), (10, 150), (32, 480)])
+def test_what_is_taken_in_advance_is_limited(capacity: int, most: int) -> None:
+    """However short attempts have been: so many may have to wait for one that turns out to be long."""
+    hands = Hands(room=capacity, capacity=capacity, pace=1e-9)
+    assert -(-(capacity + most) // 2) == wished(claiming_with(hands)).count
+    hands.room = -most
+    assert claiming_with(hands).wish() is None
 
 
 def test_the_wishes_of_a_node_are_numbered() -> None:

@@ -28,9 +28,11 @@ __all__ = ["Claiming"]
 _SHORT = 0.005
 """Seconds. An attempt shorter than this is over before a round trip to a nearby server is."""
 
-_MOST_AHEAD = 192
-"""So many are taken in advance at most: a few milliseconds of work, and a small batch for the backend."""
+_MOST_AHEAD = 480
+"""So many are taken in advance at most: with what is being carried out, two batches for the backend."""
 
+_MOST_AHEAD_OF_EACH = 15
+"""And for each that is carried out at once: so many may have to wait for one that turns out to be long."""
 
 _STUCK = 0.1
 """Seconds without any beginning after which what was taken in advance is handed back: others may be free."""
@@ -178,7 +180,7 @@ class Claiming:
             return None
 
         if self.hands.pace < _SHORT:
-            ahead = min(_MOST_AHEAD, 4 * self.hands.capacity)
+            ahead = self._ahead()
             # By halves: the backend hands out one while the other is carried out, and neither waits for the other.
             count = min(count + ahead, (self.hands.capacity + ahead + 1) // 2)
 
@@ -220,6 +222,12 @@ class Claiming:
         self._takes = takes
         self._claims += 1
         return Claim(number=self._claims, count=count, queues=self._order(), limits=dict(self.limits), takes=takes)
+
+    def _ahead(self) -> int:
+        """How many to take in advance: what can be carried out while an attempt would still be short."""
+        capacity = self.hands.capacity
+        in_time = capacity * _SHORT / max(self.hands.pace, 1e-6)
+        return int(min(_MOST_AHEAD, _MOST_AHEAD_OF_EACH * capacity, in_time))
 
     def _decline(self) -> Claim | None:
         """If we were woken, a claim of nothing: others are woken for it then, and keep the watch."""
