@@ -30,6 +30,7 @@ __all__ = [
     "RunSettings",
     "RunsIn",
     "by_arguments",
+    "check_kind",
     "check_known",
     "check_priority",
     "check_retry",
@@ -228,6 +229,17 @@ def check_known(options: Mapping[str, Any], allowed: type[Any]) -> None:
         if name not in known:
             names = ", ".join(allowed.__annotations__)
             raise InvalidOption("option", name, f"one of {names}")
+
+
+def check_kind(name: str, value: object, kind: type[Any], allowed: str) -> None:
+    """Refuse a value that is no object of a class or protocol.
+
+    Raises:
+        InvalidOption: it is something else. A class is, too, also where its objects would do.
+    """
+    # A protocol asks only for methods, which a class has as well as its objects.
+    if not isinstance(value, kind) or isinstance(value, type):
+        raise InvalidOption(name, shortened(value), allowed)
 
 
 def check_priority(value: object) -> int:

@@ -26,13 +26,15 @@ from anysched.durations import Duration
 from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
 from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
 from anysched.executor import Executor, ExecutorStatistics
+from anysched.identifiers import check_name
 from anysched.job import BoundJob
 from anysched.job_types import JobTypes
 from anysched.lock import Lease, Lock
-from anysched.options import milliseconds, require_aware
+from anysched.options import check_kind, milliseconds, require_aware
 from anysched.registry import Registry
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run
+from anysched.runtime.accepting import check_components, check_lifespan, check_observers
 from anysched.runtime.awaiting import conclude, wait_until_final
 from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
@@ -99,7 +101,7 @@ class Scheduler(Registry, Managing):
 
     Raises:
         InvalidURL: the address cannot be understood.
-        InvalidOption: an option has a value that is not allowed.
+        InvalidOption: an option has a value that is not allowed, or a component is none.
     """
 
     def __init__(
@@ -114,16 +116,18 @@ class Scheduler(Registry, Managing):
         observers: Sequence[Observer] = (),
         codec: Codec | None = None,
     ) -> None:
+        check_components(config=config, executor=executor, lock=lock, codec=codec)
+        check_lifespan(lifespan)
         self.config = config if config is not None else SchedulerConfig()
         self.codec: Codec = codec if codec is not None else JsonCodec()
         super().__init__()
-        self.namespace = namespace
+        self.namespace: str = check_name("namespace", namespace)
         self._alone = backend is None or backend == "memory://"
         self.backend = open_backend(backend, namespace=namespace, lease=self.config.lease)
         self.executor = executor if executor is not None else Executor()
         self.leader_lock = lock
         self.lifespan = lifespan
-        self._teller = Teller(log=_write_down, observers=tuple(observers), on_error=self.config.on_error)
+        self._teller = Teller(log=_write_down, observers=check_observers(observers), on_error=self.config.on_error)
         self._outage = Outage(on_lost=self._backend_lost, on_found=self._backend_found)
         self._session: Session | None = None
         self._opener: tuple[int, int] = (0, 0)
@@ -345,6 +349,7 @@ class Scheduler(Registry, Managing):
             observer: is told, after those that are told already.
             on_error: takes the errors, if no other handler was configured.
         """
+        check_observers([observer])
         self._teller.add(observer)
 
         if self._teller.on_error is None:
@@ -441,13 +446,21 @@ class Scheduler(Registry, Managing):
 
         Returns:
             Its handle, or ``None``.
+
+        Raises:
+            InvalidOption: neither or both are given, or it is something else.
         """
         backend = self._backend("find")
 
         if (bound is None) == (key is None):
-            raise InvalidOption("key", key, "either a call or a key=, not both")
+            raise InvalidOption("key", key, "either a call or key=, not both and not neither")
 
-        run_id = await backend.find_key(bound.key_by_arguments if bound is not None else key or "")
+        if bound is not None:
+            check_kind("run", bound, BoundJob, "job.bind(...)")
+            key = bound.key_by_arguments
+
+        check_kind("key", key, str, "text")
+        run_id = await backend.find_key(key or "")
         return None if run_id is None else await self.get_run(run_id)
 
     async def get_run(self, run_id: str) -> Run[Any]:

@@ -11,10 +11,12 @@ from anyio.lowlevel import checkpoint
 from anysched.backends import Backend, Corrupt, EntryRecord, EntryWrite, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
+from anysched.durations import shortened
 from anysched.entry import Entry, EntryPolicy, EntrySpec, Overlap, first_fire
 from anysched.errors import EntryExists, EntryNotFound, InvalidOption, PayloadTooLarge, RecordCorrupt
 from anysched.identifiers import check_name, make_nonce, make_run_id
 from anysched.job import BoundJob, Job
+from anysched.options import check_kind, check_known
 from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
@@ -59,7 +61,7 @@ class Managing(RunHome, ABC):
         Raises:
             EntryExists: there is an entry of that id, and ``replace`` is false.
             InvalidSchedule: the schedule cannot be.
-            InvalidOption: an option cannot be.
+            InvalidOption: an option does not exist or cannot be.
             PayloadTooLarge: the arguments are.
         """
         backend = self._backend("add")
@@ -68,8 +70,8 @@ class Managing(RunHome, ABC):
         if isinstance(schedule, str):
             rule = rule.with_default_timezone(self.config.timezone)
 
-        if not isinstance(bound, BoundJob):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's mistake
-            raise InvalidOption("job", bound, "job.bind(...)")
+        check_kind("job", bound, BoundJob, "job.bind(...)")
+        check_known(policy, PolicyOptions)
 
         if bound.size > self.config.max_payload:
             raise PayloadTooLarge("arguments", bound.job.name, bound.size, self.config.max_payload)
@@ -210,9 +212,12 @@ class Managing(RunHome, ABC):
             status: only these.
             queue: only of this queue.
             limit: at most so many.
+
+        Raises:
+            InvalidOption: there is no such status.
         """
         backend = self._backend("runs")
-        wanted = RunStatus(status).value if status is not None else None
+        wanted = _status(status).value if status is not None else None
         found: list[RunInfo] = []
         cursor = ""
 
@@ -267,3 +272,10 @@ class Managing(RunHome, ABC):
     def _types(self, job: str) -> Any:
         known = self.jobs.get(job)
         return known.types if known is not None else None
+
+
+def _status(value: object) -> RunStatus:
+    try:
+        return RunStatus(value)
+    except ValueError:
+        raise InvalidOption("status", shortened(value), f"one of {', '.join(RunStatus)}") from None

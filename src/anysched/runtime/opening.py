@@ -33,9 +33,10 @@ def open_backend(backend: str | Backend | None, *, namespace: str, lease: timede
     if isinstance(backend, str):
         return _from_address(backend, namespace=namespace, lease=lease)
 
-    # A user's mistake, which no type checker may have seen.
-    if not isinstance(cast("object", backend), Backend):
-        raise InvalidOption("backend", type(backend).__name__, _ALLOWED)
+    # A user's mistake, which no type checker may have seen. A backend's class has the methods, too.
+    if isinstance(backend, type) or not isinstance(cast("object", backend), Backend):
+        # An object is shown by its kind alone: its own words may hold a password.
+        raise InvalidOption("backend", backend if isinstance(backend, type) else type(backend).__name__, _ALLOWED)
 
     return backend
 

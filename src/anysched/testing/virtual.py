@@ -32,7 +32,8 @@ import anyio
 from attrs import define, field
 
 from anysched.clock import Clock, clock_in_force, now
-from anysched.errors import AnySchedError, InvalidOption, NaiveDatetime
+from anysched.errors import AnySchedError, InvalidOption
+from anysched.options import require_aware
 
 from .whereabouts import where_suspended
 
@@ -184,12 +185,9 @@ def virtual_time(
     Raises:
         Deadlock: every task waits for something that can no longer happen. `main` was cancelled.
         NaiveDatetime: `start` has no time zone.
-        InvalidOption: `backend` is neither of the two.
+        InvalidOption: `backend` is neither of the two, or `start` is no datetime.
     """
-    if start.tzinfo is None:
-        raise NaiveDatetime("start", start)
-
-    virtual = VirtualTime(start=(start - _EPOCH) // _MICROSECOND)
+    virtual = VirtualTime(start=(require_aware("start", start) - _EPOCH) // _MICROSECOND)
     # Set outside of the loop, so that every context in it has the clock: callbacks and system tasks as well.
     token = clock_in_force.set(Clock(microseconds=virtual.wall_clock, virtual=True))
     try:
@@ -217,10 +215,9 @@ async def sleep_until_instant(instant: datetime) -> None:
 
     Raises:
         NaiveDatetime: `instant` has no time zone.
+        InvalidOption: it is no datetime.
     """
-    if instant.tzinfo is None:
-        raise NaiveDatetime("instant", instant)
-
+    require_aware("instant", instant)
     await anyio.sleep(max(0.0, (instant - now()).total_seconds()))
     while (left := instant - now()) > timedelta():  # noqa: ASYNC110 (it is time itself that is waited for)
         await anyio.sleep(left.total_seconds())

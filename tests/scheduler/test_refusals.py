@@ -1,0 +1,97 @@
+"""What is refused at the door: each wrong value where it is given, not where it is used, and in words that help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from anysched import InvalidOption, MemoryBackend, NaiveDatetime, Scheduler, SchedulerConfig
+from anysched.codec import JsonCodec
+from anysched.testing import sleep_until_instant, virtual_time
+
+
+async def yields() -> Any:
+    yield None
+
+
+def with_job(scheduler: Scheduler) -> Any:
+    @scheduler.job(name="work")
+    async def work(text: str = "") -> str:
+        return text
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"backend": MemoryBackend}, "invalid backend <class 'anysched.backends.memory.MemoryBackend'>: expected"),
+        ({"backend": 5}, "or a Backend object"),
+        ({"namespace": ""}, "invalid namespace '': expected 1 to 200 printable characters"),
+        ({"namespace": "a b{}"}, "invalid namespace 'a b{}'"),
+        ({"namespace": 5}, "invalid namespace 5"),
+        ({"config": 5}, "invalid config 5: expected a SchedulerConfig"),
+        ({"config": SchedulerConfig}, "invalid config <class"),
+        ({"executor": 5}, "invalid executor 5: expected an Executor, such as Executor(max_concurrent=10)"),
+        ({"lock": 5}, "invalid lock 5: expected a Lock, such as Lock(ttl='15s')"),
+        ({"codec": 5}, "invalid codec 5: expected a Codec: an object with the methods dumps"),
+        ({"codec": JsonCodec}, "invalid codec <class 'anysched.codec.JsonCodec'>"),
+        ({"lifespan": 5}, "invalid lifespan 5: expected a function that gives an async context manager"),
+        ({"lifespan": yields}, "expected @asynccontextmanager on a function that yields"),
+        ({"observers": 5}, "invalid observers 5: expected a list, and in it objects with a method on_event(event)"),
+        ({"observers": "abc"}, "invalid observers 'abc'"),
+        ({"observers": [print]}, "invalid observer <built-in function print>: expected objects with a method on_event"),
+    ],
+)
+def test_a_scheduler_is_not_made_of_something_else(options: dict[str, Any], complaint: str) -> None:
+    """The option, the value and what is allowed are named, and nothing has to be run to see it."""
+    with pytest.raises(InvalidOption) as caught:
+        Scheduler(**options)
+
+    assert complaint in str(caught.value)
+
+
+def test_a_late_observer_is_looked_at_too() -> None:
+    """As those are that a scheduler is made with."""
+    with pytest.raises(InvalidOption, match="invalid observer 5"):
+        Scheduler().observe(5)  # type: ignore[arg-type] (that is the point)
+
+
+@pytest.mark.parametrize(
+    ("ask", "complaint"),
+    [
+        (lambda s, job: s.find(job), "expected job.bind(...)"),
+        (lambda s, job: s.find(key=5), "invalid key 5: expected text"),
+        (lambda s, job: s.find(), "expected either a call or key=, not both and not neither"),
+        (lambda s, job: s.find(job.bind(), key="k"), "invalid key 'k': expected either a call or key="),
+        (lambda s, job: s.add("@daily", job), "expected job.bind(...)"),
+        (lambda s, job: s.add("@daily", job.bind(), foo=1), "invalid option 'foo': expected one of overlap, misfire"),
+        (lambda s, job: s.runs(status="bogus"), "invalid status 'bogus': expected one of waiting, scheduled, ready"),
+        (lambda s, job: s.runs(status=5), "invalid status 5"),
+    ],
+)
+async def test_a_wrong_question_is_refused(ask: Callable[[Scheduler, Any], Any], complaint: str) -> None:
+    """Of an open scheduler, in one sentence; nothing is stored."""
+    scheduler = Scheduler()
+    job = with_job(scheduler)
+
+    async with scheduler:
+        with pytest.raises(InvalidOption) as caught:
+            await ask(scheduler, job)
+
+        assert [] == await scheduler.entries()
+
+    assert complaint in str(caught.value)
+
+
+async def test_an_instant_is_an_aware_datetime_in_tests_too() -> None:
+    """Both functions that take one refuse a naive one, and what is none at all."""
+    for start, refusal in (("2026", InvalidOption), (datetime(2026, 1, 1), NaiveDatetime)):
+        with pytest.raises(refusal):
+            virtual_time(yields, start=start)  # type: ignore[arg-type] (that is the point)
+
+        with pytest.raises(refusal):
+            await sleep_until_instant(start)  # type: ignore[arg-type] (likewise)
