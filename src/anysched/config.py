@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import msgspec
 from attrs import Attribute, field, frozen
 
-from anysched.durations import Duration, parse_duration, shortened
+from anysched.durations import Duration, duration_of_words, parse_duration, shortened
 from anysched.errors import InvalidConfig, InvalidDuration, InvalidOption, InvalidSchedule
 from anysched.identifiers import check_name
 from anysched.schedules import resolve_timezone
@@ -153,7 +153,8 @@ class SchedulerConfig:
     ) -> SchedulerConfig:
         """The settings that the environment makes: ``ANYSCHED_TICK_INTERVAL=5s`` and so on.
 
-        ``ANYSCHED_QUEUES`` is written ``critical=6,default=3``; ``on_error`` cannot be set.
+        ``ANYSCHED_QUEUES`` is written ``critical=6,default=3``; ``on_error`` cannot be set. A variable that is empty
+        counts as not set, and one that is empty in the environment takes back what the file says.
 
         Args:
             environ: the environment; ``os.environ`` if None.
@@ -194,13 +195,14 @@ def environment(environ: Mapping[str, str] | None = None, *, env_file: str | Pat
     from anysched.dotenv import read_dotenv
 
     found = {**read_dotenv(env_file), **(os.environ if environ is None else environ)}
+    # Empty is how a shell or a container's file takes back a variable that it cannot unset.
     ours = {
         name.removeprefix(_PREFIX): value.strip()
         for name, value in found.items()
-        if name.startswith(_PREFIX) and not name.startswith(f"{_PREFIX}TEST_")
+        if name.startswith(_PREFIX) and not name.startswith(f"{_PREFIX}TEST_") and value.strip()
     }
-    backend = ours.pop("BACKEND", "") or None
-    namespace = ours.pop("NAMESPACE", "") or DEFAULT_NAMESPACE
+    backend = ours.pop("BACKEND", None)
+    namespace = ours.pop("NAMESPACE", DEFAULT_NAMESPACE)
     settings: dict[str, Any] = {}
 
     for name, value in ours.items():
@@ -267,22 +269,18 @@ def _weights(name: str, value: str) -> dict[str, int]:
     return queues
 
 
-def _duration_text(_: str, value: str) -> str | float:
-    """A bare number counts seconds, as it does in code."""
-    try:
-        return float(value) if value[-1:].isdigit() or value[-1:] == "." else value
-    except ValueError:
-        return value
+def _length(_: str, value: str) -> str | float:
+    return duration_of_words(value)
 
 
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "TIMEZONE": _text,
-    "TICK_INTERVAL": _duration_text,
-    "LEASE": _duration_text,
-    "SHUTDOWN_TIMEOUT": _duration_text,
+    "TICK_INTERVAL": _length,
+    "LEASE": _length,
+    "SHUTDOWN_TIMEOUT": _length,
     "QUEUES": _weights,
     "STRICT_QUEUES": _switch,
     "MAX_PAYLOAD": _whole_number,
-    "RESULT_TTL": _duration_text,
-    "FAILED_TTL": _duration_text,
+    "RESULT_TTL": _length,
+    "FAILED_TTL": _length,
 }

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from anysched.errors import InvalidDuration
 
-__all__ = ["Duration", "format_duration", "parse_duration", "shortened"]
+__all__ = ["Duration", "duration_of_words", "format_duration", "parse_duration", "shortened"]
 
 Duration: TypeAlias = timedelta | int | float | str
 """A length of time: a ``timedelta``, a number of seconds, or text such as ``"1h30m"``."""
@@ -74,6 +74,14 @@ def parse_duration(
         raise InvalidDuration(name, shortened(value), f"at least {format_duration(minimum)}")
 
     return length
+
+
+def duration_of_words(text: str) -> str | float:
+    """What text from outside a program means as a :data:`Duration`: a bare number counts seconds, as in code."""
+    try:
+        return float(text) if text[-1:].isdigit() or text[-1:] == "." else text
+    except ValueError:
+        return text
 
 
 def format_duration(length: timedelta) -> str:

@@ -138,6 +138,8 @@ class Scheduler(Registry, Managing):
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
         """A scheduler with its settings, backend and namespace from ``ANYSCHED_...`` variables and a ``.env`` file.
 
+        A variable that is empty counts as not set.
+
         Args:
             environ: instead of the process's environment.
             **options: as for the class; they win.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,10 @@ import msgspec
 import pytest
 
 Call = Callable[..., tuple[int, str, str]]
+
+
+def delay_of(run: dict) -> timedelta:
+    return datetime.fromisoformat(run["due_at"]) - datetime.fromisoformat(run["enqueued_at"])
 
 
 @pytest.fixture
@@ -44,28 +49,47 @@ def test_options_are_passed_on(call: Call, target: str) -> None:
 def test_a_delay_is_a_length_of_time(call: Call, target: str) -> None:
     """It is counted from now."""
     run = run_of(call, target, "add", "1", "--delay", "1h")
-    due, made = datetime.fromisoformat(run["due_at"]), datetime.fromisoformat(run["enqueued_at"])
 
-    assert timedelta(hours=1) == due - made
+    assert timedelta(hours=1) == delay_of(run)
+    assert timedelta(hours=1) == delay_of(run_of(call, target, "add", "1", "--delay", "3600"))
+    assert timedelta(seconds=90.5) == delay_of(run_of(call, target, "add", "1", "--delay", "90.5"))
+
+
+@pytest.mark.parametrize("written", ["2040-01-01", "20400101", "2040-01-01T08", "2040-01-01 08:00", "2040-W01"])
+def test_the_advice_about_an_instant_works(call: Call, target: str, written: str) -> None:
+    """What is said to write for an instant without an offset is accepted as it stands, both of it."""
+    status, _, err = call("enqueue", target, "add", "1", "--at", written)
+    advised = re.findall(r"\S+(?:Z|\+01:00)(?!\S)", err)
+
+    assert (2, 2) == (status, len(advised))
+
+    for instant in advised:
+        due = run_of(call, target, "add", "1", "--at", instant)["due_at"]
+        assert datetime.fromisoformat(instant) == datetime.fromisoformat(due)
 
 
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [
-        (("nope",), 1, "there is no job 'nope'; the jobs known here: add, digest, fail"),
-        (("add",), 1, "do not fit job 'add'"),
-        (("add", "one"), 1, "'one' is not JSON"),
-        (("add", '"one"'), 1, "Expected `int`, got `str`"),
-        (("add", "1", "2", "3"), 1, "do not fit job 'add'"),
-        (("add", "1", "--kw", "c=1"), 1, "do not fit job 'add'"),
+        (("nope",), 2, "there is no job 'nope'; the jobs known here: add, digest, fail"),
+        (("add",), 2, "do not fit job 'add'"),
+        (("add", "one"), 2, "'one' is not JSON"),
+        (("add", '"one"'), 2, "Expected `int`, got `str`"),
+        (("add", "1", "2", "3"), 2, "do not fit job 'add'"),
+        (("add", "1", "--kw", "c=1"), 2, "do not fit job 'add'"),
         (("add", "1", "--kw", "b"), 2, "expected NAME=JSON"),
         (("add", "1", "--kw", "b=1", "--kw", "b=2"), 2, "each name once"),
         (("add", "1", "--delay", "-5s"), 2, "expected one argument"),
-        (("add", "1", "--delay", "soon"), 1, "invalid delay 'soon'"),
+        (("add", "1", "--delay", "soon"), 2, "invalid delay 'soon': expected a timedelta, a number of seconds"),
+        (("add", "1", "--delay=-5s"), 2, "invalid delay '-5s': expected a length of time that is not negative"),
+        (("add", "1", "--delay", "1e400"), 2, "invalid delay '1e400'"),
         (("add", "1", "--at", "tomorrow"), 2, "expected ISO 8601"),
+        (("add", "1", "--at", "2030-01-01Z"), 2, "such as 2030-01-01T08:00:00+01:00"),
         (("add", "1", "--at", "2030-01-01T00:00"), 2, "names no offset"),
-        (("add", "1", "--priority", "101"), 1, "from -100 to 100"),
-        (("add", "1", "--queue", "two words"), 1, "invalid queue"),
+        (("add", "1", "--at", "2030-01-01"), 2, "write 2030-01-01T00:00:00Z for UTC"),
+        (("add", "1", "--priority", "101"), 2, "from -100 to 100"),
+        (("add", "1", "--queue", "two words"), 2, "invalid queue"),
+        (("add", "1", "--key", "two words"), 2, "invalid key"),
     ],
 )
 def test_a_bad_request_stores_nothing(

@@ -85,6 +85,43 @@ def test_what_is_not_there_is_an_error(call: Call, target: str) -> None:
         assert 1 == err.count("\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("runs", "reschedule", "id", "--delay", "soon"), "invalid delay 'soon'"),
+        (("runs", "reschedule", "id", "--at", "2030-01-01"), "write 2030-01-01T00:00:00Z"),
+        (("queues", "pause", "two words"), "invalid queue 'two words'"),
+        (("queues", "resume", "two words"), "invalid queue 'two words'"),
+        (("runs", "ls", "--backend", "localhost"), "invalid backend address"),
+        (("runs", "ls", "--backend", ""), "invalid backend address"),
+        (("runs", "ls", "--backend", "redis://localhost", "--namespace", "a b"), "invalid namespace 'a b'"),
+        (("runs", "ls", "--backend", "redis://localhost", "--namespace", ""), "invalid namespace ''"),
+    ],
+)
+def test_a_word_that_cannot_be_is_misuse(call: Call, target: str, words: tuple[str, ...], complaint: str) -> None:
+    """It is refused before anything is connected to, and the exit status is 2."""
+    where = () if "--backend" in words else (target,)
+    status, out, err = call(*words[:2], *where, *words[2:])
+
+    assert (2, "", 1) == (status, out, err.count("\n"))
+    assert complaint in err
+
+
+def test_a_variable_that_cannot_be_is_misuse(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a word is; an empty one is none."""
+    monkeypatch.setenv("ANYSCHED_LEASE", "soon")
+    status, _, err = call("runs", "ls", "--backend", "redis://localhost")
+
+    assert 2 == status
+    assert "invalid ANYSCHED_LEASE 'soon'" in err
+
+    monkeypatch.setenv("ANYSCHED_LEASE", "")
+    status, _, err = call("runs", "ls")
+
+    assert 2 == status
+    assert "say which system" in err
+
+
 def test_runs_are_looked_after(call: Call, target: str) -> None:
     """Listed by status, queue and job, moved in time, and cancelled."""
     one = done(call, "enqueue", target, "add", "1")

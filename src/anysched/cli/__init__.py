@@ -18,8 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words, without the program's name; default: those of the process.
 
     Returns:
-        The exit status: 0; 1 if what was asked for failed; 2 if it was not asked for properly; 128 and the number of
-        the signal that ended it at once.
+        The exit status: 0; 1 if what was asked for failed at run time; 2 if it was not asked for properly, by words or
+        by variables, and nothing was begun; 128 and the number of the signal that ended it at once.
     """
     from anysched.cli.carrying import carry_out
     from anysched.cli.tree import build_parser

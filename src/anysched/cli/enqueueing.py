@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from anysched.cli.carrying import run_async
-from anysched.cli.failures import UsageError
+from anysched.cli.failures import UsageError, reading_words
 from anysched.cli.loading import shared_scheduler_of
-from anysched.errors import UnknownJob
+from anysched.durations import duration_of_words, parse_duration
+from anysched.errors import InvalidDuration, UnknownJob
 from anysched.job import BoundJob
 from anysched.options import EnqueueOptions
 from anysched.scheduler import Scheduler
 
-__all__ = ["bound_from_words", "enqueue", "instant_from_text"]
+__all__ = ["bound_from_words", "enqueue", "instant_from_text", "length_from_text"]
 
 
 def enqueue(arguments: Namespace) -> int:
@@ -30,18 +31,16 @@ def bound_from_words(scheduler: Scheduler, arguments: Namespace) -> BoundJob[Any
     """The call that a command line means, checked against the job's signature.
 
     Raises:
-        UnknownJob: there is no such job.
-        InvalidArguments: an argument is not JSON, or does not fit.
-        UsageError: something else cannot be read.
-        InvalidOption: an option has a value that is not allowed.
+        UsageError: there is no such job, an argument is not JSON or does not fit, or an option cannot be.
     """
-    job = scheduler.jobs.get(arguments.job)
+    with reading_words():
+        job = scheduler.jobs.get(arguments.job)
 
-    if job is None:
-        raise UnknownJob(arguments.job, list(scheduler.jobs))
+        if job is None:
+            raise UnknownJob(arguments.job, list(scheduler.jobs))
 
-    args, kwargs = job.types.arguments_from_json(arguments.values, _named(arguments.kw))
-    return job.options(**_options(arguments)).bind(*args, **kwargs)
+        args, kwargs = job.types.arguments_from_json(arguments.values, _named(arguments.kw))
+        return job.options(**_options(arguments)).bind(*args, **kwargs)
 
 
 def instant_from_text(text: str) -> datetime:
@@ -53,14 +52,34 @@ def instant_from_text(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        message = f"{text!r} is not an instant: expected ISO 8601, such as 2030-01-01T08:00:00+01:00"
+        message = f"{text!r} is not an instant: expected ISO 8601 with a time, such as 2030-01-01T08:00:00+01:00"
         raise UsageError(message) from None
 
     if instant.utcoffset() is None:
-        message = f"{text!r} names no offset: write {text}Z for UTC, or such as {text}+01:00"
+        # An offset can follow a time only, which a date alone does not have yet.
+        whole = instant.isoformat()
+        message = f"{text!r} names no offset: write {whole}Z for UTC, or such as {whole}+01:00"
         raise UsageError(message)
 
     return instant
+
+
+def length_from_text(name: str, text: str, *, least: timedelta = timedelta(0)) -> timedelta:
+    """A length of time; a bare number counts seconds.
+
+    Args:
+        name: the option's name, without the dashes.
+        text: what was given to it.
+        least: the shortest that is allowed.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        return parse_duration(duration_of_words(text), name=name, minimum=least)
+    except InvalidDuration as error:
+        message = f"invalid {name} {text!r}: expected {error.allowed}"
+        raise UsageError(message) from None
 
 
 async def _enqueue(scheduler: Scheduler, bound: BoundJob[Any], wait: bool) -> int:
@@ -99,7 +118,7 @@ def _options(arguments: Namespace) -> EnqueueOptions:
     options = EnqueueOptions()
 
     if arguments.delay is not None:
-        options["delay"] = arguments.delay
+        options["delay"] = length_from_text("delay", arguments.delay)
 
     if arguments.at is not None:
         options["at"] = instant_from_text(arguments.at)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
-from anysched.errors import AnySchedError
+from anysched.errors import AnySchedError, InvalidArguments, InvalidOption, InvalidSchedule, NaiveDatetime, UnknownJob
 
 __all__ = [
     "AppBroken",
@@ -18,15 +19,31 @@ __all__ = [
     "NothingToTalkTo",
     "UnreadableFile",
     "UsageError",
+    "reading_words",
 ]
 
 
 class CommandError(AnySchedError):
-    """A command could not do what was asked. The exit status is 1."""
+    """A command could not do what was asked, which made sense. The exit status is 1."""
 
 
 class UsageError(CommandError):
-    """What was asked makes no sense. The exit status is 2."""
+    """What was asked, by words or by variables, makes no sense. Nothing was begun. The exit status is 2."""
+
+
+@contextmanager
+def reading_words() -> Generator[None]:
+    """Around what reads a command's words and variables: what is refused there is the asker's mistake.
+
+    The same errors elsewhere, such as those of a declared entry, are the application's.
+
+    Raises:
+        UsageError: a word or a variable is refused.
+    """
+    try:
+        yield
+    except (InvalidArguments, InvalidOption, InvalidSchedule, NaiveDatetime, UnknownJob) as error:
+        raise UsageError(str(error)) from error
 
 
 class AppNotFound(UsageError):

@@ -9,7 +9,15 @@ from pathlib import Path
 from types import ModuleType
 
 from anysched.backends.memory import MemoryBackend
-from anysched.cli.failures import AppBroken, AppNotFound, BackendInProcess, NotAScheduler, NothingToTalkTo, UsageError
+from anysched.cli.failures import (
+    AppBroken,
+    AppNotFound,
+    BackendInProcess,
+    NotAScheduler,
+    NothingToTalkTo,
+    UsageError,
+    reading_words,
+)
 from anysched.config import DEFAULT_NAMESPACE, environment
 from anysched.scheduler import Scheduler
 
@@ -71,14 +79,19 @@ def scheduler_of(arguments: Namespace) -> Scheduler:
 
         return load_scheduler(arguments.target)
 
-    found = environment()
-    backend = arguments.backend or found.backend
+    with reading_words():
+        found = environment()
+        backend = arguments.backend if arguments.backend is not None else found.backend
 
-    if backend is None:
-        raise NothingToTalkTo
+        if backend is None:
+            raise NothingToTalkTo
 
-    namespace = arguments.namespace or (found.namespace if arguments.backend is None else DEFAULT_NAMESPACE)
-    return Scheduler(backend, namespace=namespace, config=found.config)
+        namespace = arguments.namespace
+
+        if namespace is None:
+            namespace = found.namespace if arguments.backend is None else DEFAULT_NAMESPACE
+
+        return Scheduler(backend, namespace=namespace, config=found.config)
 
 
 def shared_scheduler_of(arguments: Namespace) -> Scheduler:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from anysched.cli.failures import reading_words
 from anysched.cli.opening import with_open
 from anysched.cli.records import queue_record
 from anysched.cli.showing import show_json, show_table
+from anysched.identifiers import check_name
 from anysched.scheduler import Scheduler
 
 __all__ = ["list_queues", "pause_queue", "resume_queue"]
@@ -29,9 +31,16 @@ def list_queues(arguments: Namespace) -> int:
 
 def pause_queue(arguments: Namespace) -> int:
     """Carry out ``anysched queues pause``."""
-    return with_open(arguments, lambda scheduler: scheduler.pause_queue(arguments.queue))
+    queue = _queue_of(arguments)
+    return with_open(arguments, lambda scheduler: scheduler.pause_queue(queue))
 
 
 def resume_queue(arguments: Namespace) -> int:
     """Carry out ``anysched queues resume``."""
-    return with_open(arguments, lambda scheduler: scheduler.resume_queue(arguments.queue))
+    queue = _queue_of(arguments)
+    return with_open(arguments, lambda scheduler: scheduler.resume_queue(queue))
+
+
+def _queue_of(arguments: Namespace) -> str:
+    with reading_words():
+        return check_name("queue", arguments.queue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 
 import attrs
@@ -12,7 +13,8 @@ from anyio import create_task_group
 
 from anysched.backends.memory import MemoryBackend
 from anysched.cli.carrying import run_async
-from anysched.cli.failures import UsageError
+from anysched.cli.enqueueing import length_from_text
+from anysched.cli.failures import UsageError, reading_words
 from anysched.cli.journal import attach, set_up_logging
 from anysched.cli.loading import scheduler_of
 from anysched.cli.stopping import Stopping
@@ -28,11 +30,8 @@ _log = logging.getLogger("anysched")
 
 def run(arguments: Namespace) -> int:
     """Carry out ``anysched run``."""
-    if arguments.only_schedules and arguments.queues:
-        raise UsageError("--only-schedules executes nothing: leave out --queue")
-
-    if arguments.time_limit is not None and arguments.crontab is None:
-        raise UsageError("--time-limit is for the commands of --crontab: a job has a timeout of its own")
+    queues = _queues_of(arguments)
+    time_limit = _time_limit_of(arguments)
 
     if arguments.reload:
         from anysched.cli.reloading import supervise
@@ -45,17 +44,12 @@ def run(arguments: Namespace) -> int:
     if arguments.crontab is not None:
         from anysched.cli.crontab_job import declare_crontab
 
-        declare_crontab(scheduler, arguments.crontab, time_limit=arguments.time_limit)
+        declare_crontab(scheduler, arguments.crontab, time_limit=time_limit)
 
     if arguments.concurrency is not None:
         scheduler.executor = attrs.evolve(scheduler.executor, max_concurrent=arguments.concurrency)
 
     attach(scheduler)
-    queues: list[str] | None = [] if arguments.only_schedules else arguments.queues
-
-    for queue in queues or ():
-        check_name("queue", queue)
-
     serving = partial(serve, scheduler, schedules=not arguments.no_schedules, queues=queues, loop=arguments.loop)
     return run_async(serving, loop=arguments.loop)
 
@@ -93,6 +87,27 @@ async def serve(
     return stopping.status
 
 
+def _queues_of(arguments: Namespace) -> list[str] | None:
+    if arguments.only_schedules and arguments.queues:
+        raise UsageError("--only-schedules executes nothing: leave out --queue")
+
+    with reading_words():
+        for queue in arguments.queues or ():
+            check_name("queue", queue)
+
+    return [] if arguments.only_schedules else arguments.queues
+
+
+def _time_limit_of(arguments: Namespace) -> timedelta | None:
+    if arguments.time_limit is None:
+        return None
+
+    if arguments.crontab is None:
+        raise UsageError("--time-limit is for the commands of --crontab: a job has a timeout of its own")
+
+    return length_from_text("time-limit", arguments.time_limit, least=timedelta(milliseconds=1))
+
+
 def _scheduler_of(arguments: Namespace) -> Scheduler:
     without_any = arguments.target is None and arguments.backend is None
 
@@ -104,11 +119,15 @@ def _scheduler_of(arguments: Namespace) -> Scheduler:
             "--backend alone has no jobs to run: give the module:attribute of a Scheduler, or --crontab FILE"
         )
 
-    if without_any and environment().backend is None:
-        # The lines of a crontab need no server, as long as one machine is enough.
-        return Scheduler(namespace=arguments.namespace or environment().namespace, config=environment().config)
+    return _local_scheduler(arguments.namespace) if without_any else scheduler_of(arguments)
 
-    return scheduler_of(arguments)
+
+def _local_scheduler(namespace: str | None) -> Scheduler:
+    """For the lines of a crontab: they need no server, as long as one machine is enough."""
+    with reading_words():
+        found = environment()
+        namespace = namespace if namespace is not None else found.namespace
+        return Scheduler(found.backend, namespace=namespace, config=found.config)
 
 
 async def _introduction(scheduler: Scheduler, queues: Iterable[str], *, schedules: bool, loop: str) -> str:

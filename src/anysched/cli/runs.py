@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from anysched.cli.enqueueing import instant_from_text
+from anysched.cli.enqueueing import instant_from_text, length_from_text
 from anysched.cli.failures import UsageError
 from anysched.cli.opening import with_open
 from anysched.cli.records import run_record
@@ -85,7 +85,8 @@ def retry_runs(arguments: Namespace) -> int:
 def reschedule_run(arguments: Namespace) -> int:
     """Carry out ``anysched runs reschedule``."""
     at = instant_from_text(arguments.at) if arguments.at is not None else None
-    return with_open(arguments, lambda scheduler: scheduler.reschedule_run(arguments.id, at=at, delay=arguments.delay))
+    delay = length_from_text("delay", arguments.delay) if arguments.delay is not None else None
+    return with_open(arguments, lambda scheduler: scheduler.reschedule_run(arguments.id, at=at, delay=delay))
 
 
 def _ids_of(arguments: Namespace) -> list[str]:

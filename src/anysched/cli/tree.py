@@ -58,10 +58,18 @@ class _Commands(Protocol):
     def add_parser(self, name: str, *, help: str, description: str, epilog: str | None) -> CommandParser: ...
 
 
+_EPILOG = """\
+exit status: 0 if all went well; 1 if something went wrong at run time; 2 for a command line, or an ANYSCHED_ variable,
+that makes no sense, when nothing has been begun: an argument that is not JSON or does not fit, a job, an application or
+a queue that cannot be, a length of time, an instant or a name that cannot be read; 130 when interrupted"""
+
+
 def build_parser() -> CommandParser:
     """The whole command line."""
     parser = CommandParser(
-        prog="anysched", description="Schedules and background jobs: run them, give them work, look after them."
+        prog="anysched",
+        description="Schedules and background jobs: run them, give them work, look after them.",
+        epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"anysched {_version()}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks, and log in more detail")
@@ -149,8 +157,8 @@ _RUN_EPILOG = """\
 The first SIGINT or SIGTERM stops gracefully: nothing new is begun, what runs gets the configured shutdown_timeout to
 end; the second stops now, and what ran is handed to others; the third does not even wait for that.
 
-exit status: 0 after a graceful stop; 1 if it failed, or had to leave a thread behind; 2 for a command line that makes
-no sense; 130 or 143 when SIGINT or SIGTERM made it stop now"""
+exit status: 0 after a graceful stop; 1 if it failed, or had to leave a thread behind; 2 for a command line, or an
+ANYSCHED_ variable, that makes no sense; 130 or 143 when SIGINT or SIGTERM made it stop now"""
 
 
 def _add_run(commands: _Commands) -> None:
@@ -181,7 +189,7 @@ def _add_enqueue(commands: _Commands) -> None:
     parser.add_argument("values", nargs="*", metavar="JSON-ARG", help="""an argument as JSON, such as 42 or '"text"'""")
     parser.add_argument("--kw", action="append", metavar="NAME=JSON", default=[], help="an argument by its name")
     when = parser.add_mutually_exclusive_group()
-    when.add_argument("--delay", metavar="DURATION", help="due after this, such as 5s or 1h30m")
+    when.add_argument("--delay", metavar="DURATION", help="due after this: 5s, 1h30m, or a number of seconds")
     when.add_argument("--at", metavar="ISO", help="due at this instant, such as 2030-01-01T08:00:00+01:00")
     parser.add_argument("--queue", metavar="NAME", help="instead of the job's own queue")
     parser.add_argument("--priority", type=int, metavar="N", help="-100 to 100, higher first")
@@ -241,7 +249,7 @@ def _add_runs(commands: _Commands) -> None:
     retry.add_argument("--queue", metavar="NAME", help="with --all-failed: only of this queue")
     reschedule.add_argument("id", metavar="ID", help="the run's id")
     when = reschedule.add_mutually_exclusive_group(required=True)
-    when.add_argument("--delay", metavar="DURATION", help="due after this, such as 5s or 1h30m")
+    when.add_argument("--delay", metavar="DURATION", help="due after this: 5s, 1h30m, or a number of seconds")
     when.add_argument("--at", metavar="ISO", help="due at this instant, such as 2030-01-01T08:00:00+01:00")
 
 
