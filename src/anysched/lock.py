@@ -36,7 +36,7 @@ from attrs import define, evolve, field
 from anysched.backends import Backend, LockAnswer
 from anysched.durations import Duration, parse_duration
 from anysched.errors import BackendError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
-from anysched.identifiers import make_nonce
+from anysched.identifiers import check_name, make_nonce
 
 __all__ = ["Lease", "Lock", "LockHints"]
 
@@ -101,11 +101,15 @@ class Lock:
     """A lock by name, in a backend.
 
     Args:
-        name: what it goes by in its namespace.
+        name: what it goes by: 1 to 200 characters without spaces and braces.
         ttl: how long a lease lasts without renewal: after that a dead holder's lock is free. From 100 ms.
         refresh_every: how often it is renewed; default: a third of ``ttl``, so that two renewals may be lost.
         backend: where it is kept; given by the scheduler if it is not given here.
         hints: tells when it is worth asking again; without, a waiting caller asks every second.
+        space: goes in front of the name where the lock is kept, and is never shown: it keeps names apart.
+
+    Raises:
+        InvalidOption: the name cannot be one, or the lease would be too short or renewed too late.
     """
 
     name: str = "leader"
@@ -113,6 +117,12 @@ class Lock:
     refresh_every: timedelta | None = field(default=None, converter=_optional_duration)
     backend: Backend | None = None
     hints: LockHints | None = None
+    space: str = ""
+
+    @property
+    def kept_as(self) -> str:
+        """The name that the backend and its hints know."""
+        return self.space + self.name
 
     @property
     def seconds(self) -> float:
@@ -130,6 +140,8 @@ class Lock:
         return self.refresh_every.total_seconds() if self.refresh_every is not None else self.seconds / 3
 
     def __attrs_post_init__(self) -> None:
+        check_name("lock name", self.name)
+
         if self.ttl < timedelta(milliseconds=100):
             raise InvalidOption("ttl", self.ttl, "at least 100ms")
 
@@ -259,7 +271,7 @@ class _Holding:
         while True:
             # Asked for each time: it changes when a node joins anew.
             inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
-            heard = hints.next_lock_hint(self.lock.name) if hints is not None else Event()
+            heard = hints.next_lock_hint(self.lock.kept_as) if hints is not None else Event()
             started = current_time()
 
             try:
@@ -291,7 +303,7 @@ class _Holding:
                     await sleep(rest)
 
     async def _ask(self, inbox: str | None) -> LockAnswer:
-        return await self.backend.acquire_lock(self.lock.name, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)
+        return await self.backend.acquire_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)
 
     def _patience(self, answer: LockAnswer) -> float:
         """Until the present lease ends, but often enough to keep our place in line."""
@@ -329,7 +341,7 @@ class _Holding:
 
     async def _refresh(self) -> bool | None:
         try:
-            return await self.backend.refresh_lock(self.lock.name, self.owner, ttl_ms=self.lock.ttl_ms)
+            return await self.backend.refresh_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms)
         except BackendUnavailable:
             return None
 
@@ -344,7 +356,7 @@ class _Holding:
         """Free the lock, or leave its line. If that cannot be done in time it lapses by itself."""
         for tries in range(_RELEASES):
             try:
-                await self.backend.release_lock(self.lock.name, self.owner)
+                await self.backend.release_lock(self.lock.kept_as, self.owner)
                 return
             except BackendUnavailable:
                 # Somebody may stand in line, and would wait for the end of the lease.

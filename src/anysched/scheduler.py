@@ -377,17 +377,18 @@ class Scheduler(Registry, Managing):
         """Hold a lock of this name, in this namespace, around a body. See :class:`~anysched.lock.Lock`.
 
         Args:
-            name: the lock's name.
+            name: the lock's name: 1 to 200 characters without spaces and braces.
             ttl: how long a dead holder keeps it. Renewed in the background at a third of that.
             wait: stand in line until it is ours; otherwise :exc:`LockBusy` at once.
 
         Raises:
+            InvalidOption: the name cannot be one; raised by the call itself.
             LockBusy: it is held elsewhere and ``wait`` is false.
             LockLost: it was lost while the body ran; the body has been cancelled.
         """
         session = self._opened("lock")
         # Users' names never meet the leader's.
-        lock = Lock(name=f"user:{name}", ttl=ttl, backend=self.backend, hints=session.listening)
+        lock = Lock(name=name, space="user:", ttl=ttl, backend=self.backend, hints=session.listening)
         return lock.hold(wait=wait)
 
     # --- runs --------------------------------------------------------------------------------------------------

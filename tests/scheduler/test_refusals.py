@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anysched import InvalidOption, MemoryBackend, NaiveDatetime, Scheduler, SchedulerConfig
+from anysched import InvalidOption, Lock, LockBusy, MemoryBackend, NaiveDatetime, Scheduler, SchedulerConfig
 from anysched.codec import JsonCodec
 from anysched.testing import sleep_until_instant, virtual_time
 
@@ -95,3 +95,25 @@ async def test_an_instant_is_an_aware_datetime_in_tests_too() -> None:
 
         with pytest.raises(refusal):
             await sleep_until_instant(start)  # type: ignore[arg-type] (likewise)
+
+
+@pytest.mark.parametrize("name", [None, 5, "", "two words", "two\nlines", "{tag}", "x" * 201, "x" * 100_000])
+async def test_a_lock_needs_a_name(name: Any) -> None:
+    """As all that is named does; it is refused where it is asked for, before there is anything to enter."""
+    async with Scheduler() as scheduler:
+        with pytest.raises(InvalidOption, match="invalid lock name") as caught:
+            scheduler.lock(name)
+
+    assert len(str(caught.value)) < 250
+
+
+async def test_a_lock_is_called_what_it_was_called() -> None:
+    """By its lease and by every error about it; a leader's lock of that name is another one all the same."""
+    scheduler = Scheduler(lock=Lock(name="leader"))
+
+    async with scheduler.running(), scheduler.lock("leader") as lease:
+        with pytest.raises(LockBusy, match="lock 'leader' is held elsewhere"):
+            async with scheduler.lock("leader", wait=False):
+                pass
+
+        assert "leader" == lease.name
