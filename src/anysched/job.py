@@ -90,6 +90,13 @@ class JobWithOptions(Generic[P, R_co]):
         """See :meth:`Job.bind`."""
         return BoundJob(self.job, self.job.types.encode_arguments(args, kwargs), self.settings)
 
+    def options(self, **options: Unpack[EnqueueOptions]) -> JobWithOptions[P, R_co]:
+        """More options, or others: see :meth:`Job.options`. One that is given again replaces what was given before.
+
+        ``at`` and ``delay`` replace each other. ``metadata`` is replaced as a whole.
+        """
+        return JobWithOptions(self.job, settings_for(self.settings, options))
+
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """See :meth:`Job.enqueue`."""
         return await self.job.enqueue_bound(self.bind(*args, **kwargs))

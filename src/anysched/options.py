@@ -277,7 +277,7 @@ def milliseconds(value: Duration, name: str, *, least: timedelta = timedelta(0))
 
 
 def settings_for(defaults: RunSettings, options: EnqueueOptions) -> RunSettings:
-    """Settings with a user's options in place of the defaults.
+    """Settings with a user's options in place of the defaults, which may be the result of earlier options.
 
     Raises:
         InvalidOption: an option does not exist or has a value that is not allowed.
@@ -289,7 +289,8 @@ def settings_for(defaults: RunSettings, options: EnqueueOptions) -> RunSettings:
     if "delay" in options and "at" in options:
         raise InvalidOption("at", options["at"], "either at or delay, not both")
 
-    changes: dict[str, Any] = {"options": encode_options(_stored_options(options))}
+    stored = msgspec.structs.replace(decode_options(defaults.options), **_kept_with_run(options))
+    changes: dict[str, Any] = {"options": encode_options(stored)}
     changes |= _place(options) | _times(options) | _names(options)
 
     return msgspec.structs.replace(defaults, **changes)
@@ -311,10 +312,10 @@ def _times(options: EnqueueOptions) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     if "delay" in options:
-        found["delay_ms"] = milliseconds(options["delay"], "delay")
+        found["delay_ms"], found["at_ms"] = milliseconds(options["delay"], "delay"), 0
 
     if "at" in options:
-        found["at_ms"] = max(1, to_ms(require_aware("at", options["at"])))
+        found["delay_ms"], found["at_ms"] = 0, max(1, to_ms(require_aware("at", options["at"])))
 
     if "expires" in options:
         found["expires_at_ms"], found["expires_ms"] = _limit("expires", options["expires"])
@@ -338,12 +339,11 @@ def _limit(name: str, value: Duration | datetime | None) -> tuple[int, int]:
 
 def _names(options: EnqueueOptions) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    key = options.get("key")
 
-    if key is by_arguments:
-        found["key_by_arguments"] = True
-    elif key is not None:
-        found["key"] = check_name("key", key)
+    if "key" in options:
+        key = options["key"]
+        found["key_by_arguments"] = key is by_arguments
+        found["key"] = "" if key is by_arguments or key is None else check_name("key", key)
 
     if "run_id" in options:
         found["run_id"] = check_name("run_id", options["run_id"])
@@ -351,7 +351,8 @@ def _names(options: EnqueueOptions) -> dict[str, Any]:
     return found
 
 
-def _stored_options(options: EnqueueOptions) -> RunOptions:
+def _kept_with_run(options: EnqueueOptions) -> dict[str, Any]:
+    """What :class:`RunOptions` has of them."""
     given: dict[str, Any] = {}
 
     if "timeout" in options:
@@ -361,13 +362,14 @@ def _stored_options(options: EnqueueOptions) -> RunOptions:
     if "retry" in options:
         given["retry"] = check_retry(options["retry"])
 
-    if (ttl := options.get("result_ttl")) is not None:
-        given["result_ttl_ms"] = milliseconds(ttl, "result_ttl")
+    if "result_ttl" in options:
+        ttl = options["result_ttl"]
+        given["result_ttl_ms"] = None if ttl is None else milliseconds(ttl, "result_ttl")
 
     if "metadata" in options:
         given["metadata"] = _checked_metadata(options["metadata"])
 
-    return RunOptions(**given)
+    return given
 
 
 def check_retry(value: object) -> RetryPolicy:

@@ -315,6 +315,44 @@ def test_a_key_can_be_made_from_the_arguments() -> None:
     assert "k" == job.options(key="k").bind("Ada").key
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        ({"delay": "5s"}, {"priority": 3}, {"delay": "5s", "priority": 3}),
+        ({"delay": "5s"}, {"at": NOON}, {"at": NOON}),
+        ({"at": NOON}, {"delay": "5s"}, {"delay": "5s"}),
+        ({"expires": NOON}, {"expires": "5s"}, {"expires": "5s"}),
+        ({"deadline": "5s"}, {"deadline": NOON}, {"deadline": NOON}),
+        ({"deadline": "5s", "key": "k"}, {"deadline": None, "key": None}, {}),
+        ({"key": "k"}, {"key": by_arguments}, {"key": by_arguments}),
+        ({"key": by_arguments}, {"key": "k"}, {"key": "k"}),
+        ({"queue": "a", "run_id": "r"}, {"queue": "b"}, {"queue": "b", "run_id": "r"}),
+        ({"timeout": "5s"}, {"result_ttl": "1h"}, {"timeout": "5s", "result_ttl": "1h"}),
+        ({"timeout": "5s", "result_ttl": "1h"}, {"timeout": None, "result_ttl": None}, {"timeout": None}),
+        ({"metadata": {"a": 1}}, {"timeout": "5s"}, {"timeout": "5s", "metadata": {"a": 1}}),
+        ({"metadata": {"a": 1}}, {"metadata": {"b": 2}}, {"metadata": {"b": 2}}),
+        (
+            {"retry": RetryPolicy(max_retries=1, give_up_on=(OSError,))},
+            {"metadata": {}},
+            {"retry": RetryPolicy(max_retries=1, give_up_on=(OSError,))},
+        ),
+    ],
+)
+def test_options_are_added_to_options_and_the_later_ones_win(
+    first: dict[str, Any], second: dict[str, Any], both: dict[str, Any]
+) -> None:
+    """The outcome is that of giving them at once; what is kept in between is left as it was."""
+    job = Home().job(greet)
+    kept = job.options(**first)
+    found = kept.options(**second).bind("Ada").settings
+
+    assert job.options(**both).bind("Ada").settings == found
+    assert job.options(**first).bind("Ada").settings == kept.bind("Ada").settings
+
+    with pytest.raises(InvalidOption, match="invalid option 'nonsense'"):
+        kept.options(nonsense=1)
+
+
 # --- stored options ----------------------------------------------------------------------------------------------
 
 
