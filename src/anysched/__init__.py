@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anysched.backends import Backend
+from anysched.backends import Backend, NodeRecord, QueueRecord, Totals
 from anysched.blueprint import Blueprint
 from anysched.clock import Clock
 from anysched.codec import Codec, JsonCodec
-from anysched.config import ErrorContext, SchedulerConfig
+from anysched.config import ErrorContext, ErrorHandler, SchedulerConfig
 from anysched.context import RunContext, current_run
-from anysched.entry import Entry, EntryPolicy, EntryRun, EntryStatus
+from anysched.durations import Duration
+from anysched.entry import Entry, EntryPolicy, EntryRun, EntryStatus, Misfire, Overlap
 from anysched.errors import (
     AnySchedError,
     AttemptTimeout,
@@ -49,8 +50,8 @@ from anysched.errors import (
     UnknownJob,
 )
 from anysched.events import Event, Observer
-from anysched.executor import Executor
-from anysched.job import BoundJob, Job
+from anysched.executor import Executor, ExecutorStatistics
+from anysched.job import AsyncJob, BoundJob, Job, JobWithOptions, PlainJob
 from anysched.lock import Lease, Lock
 from anysched.options import by_arguments
 from anysched.retry import DoNotRetry, RetryAfter, RetryPolicy, Snooze
@@ -64,8 +65,11 @@ if TYPE_CHECKING:
     from anysched.backends.redis import RedisBackend
     from anysched.observability import LoggingObserver
 
+    __version__: str
+
 __all__ = [
     "AnySchedError",
+    "AsyncJob",
     "Attempt",
     "AttemptError",
     "AttemptTimeout",
@@ -83,6 +87,7 @@ __all__ = [
     "DeadlinePassed",
     "DoNotRetry",
     "DuplicateJob",
+    "Duration",
     "Entry",
     "EntryExists",
     "EntryNotFound",
@@ -90,9 +95,11 @@ __all__ = [
     "EntryRun",
     "EntryStatus",
     "ErrorContext",
+    "ErrorHandler",
     "Event",
     "Every",
     "Executor",
+    "ExecutorStatistics",
     "InternalError",
     "InvalidArguments",
     "InvalidConfig",
@@ -103,6 +110,7 @@ __all__ = [
     "InvalidURL",
     "Job",
     "JobNotIncluded",
+    "JobWithOptions",
     "JsonCodec",
     "Lease",
     "Lock",
@@ -110,13 +118,18 @@ __all__ = [
     "LockLost",
     "LoggingObserver",
     "MemoryBackend",
+    "Misfire",
     "MissingExtra",
     "NaiveDatetime",
+    "NodeRecord",
     "NotInRun",
     "NotOpen",
     "Observer",
     "Once",
+    "Overlap",
     "PayloadTooLarge",
+    "PlainJob",
+    "QueueRecord",
     "RecordCorrupt",
     "RedisBackend",
     "RetryAfter",
@@ -136,6 +149,7 @@ __all__ = [
     "ServerTooOld",
     "Snooze",
     "StaleLease",
+    "Totals",
     "UnknownJob",
     "by_arguments",
     "current_run",
@@ -143,21 +157,28 @@ __all__ = [
 ]
 
 
+_LATER = {
+    "LoggingObserver": "anysched.observability",
+    "MemoryBackend": "anysched.backends.memory",
+    "RedisBackend": "anysched.backends.redis",
+}
+"""What is imported when it is asked for: a program uses one backend, and what Redis needs may not be installed."""
+
+
 def __getattr__(name: str) -> Any:
-    # A program uses one backend, and what Redis needs may not be installed.
-    if name == "MemoryBackend":
-        from anysched.backends.memory import MemoryBackend
+    if name in _LATER:
+        from importlib import import_module
 
-        return MemoryBackend
+        return getattr(import_module(_LATER[name]), name)
 
-    if name == "LoggingObserver":
-        from anysched.observability import LoggingObserver
+    if name == "__version__":
+        # It takes as long to find as a good part of the import.
+        from importlib.metadata import version
 
-        return LoggingObserver
-
-    if name == "RedisBackend":
-        from anysched.backends.redis import RedisBackend
-
-        return RedisBackend
+        return version("anysched")
 
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, "__version__"})

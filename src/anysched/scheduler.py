@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import msgspec
 from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
@@ -440,7 +440,13 @@ class Scheduler(Registry, Managing):
 
         return handles  # noqa: ASYNC910 - each batch is a checkpoint, and nothing at all is one above
 
-    async def find(self, bound: BoundJob[T] | None = None, *, key: str | None = None) -> Run[T] | None:
+    @overload
+    async def find(self, bound: BoundJob[T], *, key: None = None) -> Run[T] | None: ...
+
+    @overload
+    async def find(self, bound: None = None, *, key: str) -> Run[Any] | None: ...
+
+    async def find(self, bound: BoundJob[Any] | None = None, *, key: str | None = None) -> Run[Any] | None:
         """The live run of that key, or of that call if it was enqueued with ``key=by_arguments``.
 
         Args:

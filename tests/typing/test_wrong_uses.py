@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 WRONG_USES = Path(__file__).with_name("wrong_uses.py")
+RIGHT_USES = Path(__file__).with_name("right_uses.py")
 
 
 def marked(source: Path) -> set[int]:
@@ -33,6 +34,13 @@ def refused(source: Path) -> set[int]:
 def test_each_wrong_use_is_refused_and_no_right_one() -> None:
     """Pyright's errors lie on the marked lines exactly."""
     assert marked(WRONG_USES) == refused(WRONG_USES)
+
+
+@pytest.mark.types
+@pytest.mark.timeout(300)
+def test_a_strict_checker_knows_every_type() -> None:
+    """Nothing that a public method gives is unknown, in part or in full."""
+    assert set() == refused(RIGHT_USES)
 
 
 @pytest.mark.types

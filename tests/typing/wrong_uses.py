@@ -60,3 +60,6 @@ async def wrong_options() -> None:
     await scheduler.add(5, add.bind(1))  # wrong
     RetryPolicy(max_retries="3")  # wrong
     Scheduler(namespace=5)  # wrong
+    await scheduler.find()  # wrong
+    await scheduler.find(add.bind(1), key="x")  # wrong
+    add.options(delay="5s").options(prioritty=9)  # wrong

@@ -2,3 +2,8 @@
 
 Only this floor, the executor and the lock open task groups and cancel scopes.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []
+"""Nothing here is for users: what they need is in :mod:`anysched`."""

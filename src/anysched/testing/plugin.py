@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from .servers import RedisServer
 
+__all__ = ["anysched_backend", "anysched_redis_server", "redis_url", "scheduler"]
+
 # Everything else is imported when a fixture is asked for: a plugin is loaded in every test run on the machine.
 
 
