@@ -125,8 +125,9 @@ class SchedulerConfig:
         shutdown_timeout: what a graceful stop gives live attempts to end by themselves.
         queues: what is worked on, with weights: of two busy queues with 6 and 3, the first gets two thirds.
         strict_queues: a queue is looked at only when those with a greater weight are empty.
-        max_payload: the most bytes that arguments, or a result, may take.
-        result_ttl: how long ended runs are kept with their results.
+        max_payload: the most bytes that a run's arguments, its metadata, or its result may take, each.
+        result_ttl: how long ended runs are kept with their results; at least 10 s, and so long if this is less, since
+            whoever settles a run twice has to find it still there.
         failed_ttl: how long failed runs are kept.
         on_error: sees every error of an enqueue, a tick or a handler; None: the ``anysched`` logger does.
 

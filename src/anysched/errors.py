@@ -139,10 +139,10 @@ class CannotDecode(AnySchedError, ValueError):
 
 
 class PayloadTooLarge(AnySchedError, ValueError):
-    """Encoded arguments or a result are larger than ``max_payload`` allows."""
+    """Encoded arguments, metadata or a result are larger than ``max_payload`` allows."""
 
     def __init__(self, what: str, job: str, size: int, limit: int) -> None:
-        super().__init__(f"the {what} of job {job!r} takes {size} bytes, more than max_payload allows ({limit} bytes)")
+        super().__init__(f"{size} bytes are too many for the {what} of job {job!r}: max_payload is {limit}")
         self.size = size
         self.limit = limit
 
@@ -217,10 +217,11 @@ class RunNotFound(AnySchedError, LookupError):
 
 
 class InvalidState(AnySchedError, ValueError):
-    """The run's status does not allow what was asked."""
+    """The status of a run, or of the scheduler where ``run_id`` is None, does not allow what was asked."""
 
-    def __init__(self, run_id: str, status: str, wanted: str) -> None:
-        super().__init__(f"run {run_id!r} is {status}: only a {wanted} run allows this")
+    def __init__(self, run_id: str | None, status: str, wanted: str) -> None:
+        what = "this scheduler" if run_id is None else f"run {run_id!r}"
+        super().__init__(f"{what} is {status}: only a {wanted} one allows this")
         self.run_id = run_id
         self.status = status
 

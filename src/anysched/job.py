@@ -117,7 +117,7 @@ class Job(Generic[P, R_co]):
         timeout: of one attempt; None: unlimited.
         retry: what follows a failed attempt.
         expires: a run that was not started this long after it was due, never is; None: no limit.
-        result_ttl: how long an ended run is kept; None: as the configuration says.
+        result_ttl: how long an ended run is kept, at least 10 s; None: as the configuration says.
         max_concurrent: live attempts of this job at once, across the cluster; None: no limit.
         runs_in: ``"loop"``, ``"thread"`` or ``"process"``.
     """
@@ -167,7 +167,7 @@ class Job(Generic[P, R_co]):
         Raises:
             InvalidArguments: they do not fit the function.
             CannotEncode: one of them cannot be stored.
-            PayloadTooLarge: they take more than ``max_payload``.
+            PayloadTooLarge: they, or the metadata, take more than ``max_payload``.
             JobNotIncluded: the job belongs to no scheduler yet.
             NotOpen: its scheduler is not open.
         """
@@ -178,11 +178,11 @@ class Job(Generic[P, R_co]):
 
         Args:
             **options: ``delay``: due this long from now, by the backend's clock. ``at``: due at this instant.
-                ``queue``, ``priority``, ``timeout``, ``retry``, ``expires`` (also an instant), ``result_ttl``: instead
-                of the job's. ``deadline``: an instant, or a length of time from now, by which it has to have ended.
-                ``key``: what the run goes by while it is live; if a live run has it already, that one is returned;
-                ``by_arguments`` makes it from the job and its arguments. ``run_id``: the id, to be
-                able to repeat. ``metadata``: a mapping that the job sees in its context.
+                ``queue``, ``priority``, ``timeout``, ``retry``, ``expires`` (also an instant), ``result_ttl`` (at least
+                10 s): instead of the job's. ``deadline``: an instant, or a length of time from now, by which it has to
+                have ended. ``key``: what the run goes by while it is live; if a live run has it already, that one is
+                returned; ``by_arguments`` makes it from the job and its arguments. ``run_id``: the id, to be able to
+                repeat. ``metadata``: a mapping that the job sees in its context.
 
         Raises:
             InvalidOption: there is no such option, or its value is not allowed.

@@ -36,6 +36,7 @@ __all__ = [
     "check_retry",
     "decode_options",
     "encode_options",
+    "metadata_size",
     "milliseconds",
     "require_aware",
     "settings_for",
@@ -190,6 +191,12 @@ def decode_options(text: str, job: str = "?") -> RunOptions:
     return RunOptions(
         timeout_ms=stored.timeout_ms, retry=retry, result_ttl_ms=stored.result_ttl_ms, metadata=stored.metadata
     )
+
+
+def metadata_size(text: str) -> int:
+    """How many bytes the metadata takes in options as :func:`encode_options` gave them."""
+    metadata = decode_options(text).metadata
+    return len(_options_encoder.encode(metadata)) if metadata else 0
 
 
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -132,7 +132,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         started_at: when it was claimed, by the backend's clock.
         ended_at: when its outcome was stored; ``None`` while it runs.
         error: what it raised; ``None`` if it succeeded or still runs.
-        node: the id of the node that had it.
+        node: the id of the node that runs it, or that it failed on; empty for one that succeeded, since a run that has
+            succeeded keeps no more than it needs.
     """
 
     number: int
@@ -170,7 +171,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         result: the encoded result, as stored; ``None`` unless it succeeded.
         error: the error of the newest failed attempt.
         cancel_requested: it is running and has been asked to stop.
-        node: the node that runs it.
+        node: the node that runs it; ``None`` at every other status. Where it failed is in ``attempts``.
         fencing_token: the newest token; 0 before the first claim.
         unclaimed: why nobody takes it though it is ready (such as ``"unknown job"``), or empty.
     """

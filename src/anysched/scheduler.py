@@ -247,7 +247,7 @@ class Scheduler(Registry, Managing):
             InvalidState: it runs already.
         """
         if self._stopping is not None:
-            raise InvalidState("of this scheduler", "running already", "stopped")
+            raise InvalidState(None, "running already", "stopped")
 
         config = paced(self.config, alone=self._alone)
 

@@ -218,6 +218,7 @@ async def test_what_cannot_be_added_is_refused_and_nothing_is_stored() -> None:
             (InvalidOption, "@daily", note.options(key="k").bind("a"), {}),
             (InvalidOption, "@daily", note, {}),
             (PayloadTooLarge, "@daily", note.bind("x" * 60), {}),
+            (PayloadTooLarge, "@daily", note.options(metadata={"note": "x" * 60}).bind("x"), {}),
         ):
             with pytest.raises(error):
                 await scheduler.add(schedule, bound, **options)

@@ -6,9 +6,23 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import anyio
 import pytest
 
-from anysched import InvalidOption, Lock, LockBusy, MemoryBackend, NaiveDatetime, Scheduler, SchedulerConfig
+from anysched import (
+    InvalidOption,
+    Lock,
+    LockBusy,
+    MemoryBackend,
+    NaiveDatetime,
+    PayloadTooLarge,
+    RetryPolicy,
+    RunInfo,
+    RunNotFound,
+    Scheduler,
+    SchedulerConfig,
+    current_run,
+)
 from anysched.codec import JsonCodec
 from anysched.testing import sleep_until_instant, virtual_time
 
@@ -117,3 +131,87 @@ async def test_a_lock_is_called_what_it_was_called() -> None:
                 pass
 
         assert "leader" == lease.name
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata", "complaint"),
+    [
+        ("x" * 60, {}, "71 bytes are too many for the arguments of job 'work': max_payload is 50"),
+        ("", {"a": "x" * 60}, "68 bytes are too many for the metadata of job 'work': max_payload is 50"),
+        ("", {"a": "\u00e9" * 30}, "68 bytes are too many for the metadata"),
+        ("x" * 39, {"a": "\u00e9" * 21}, None),
+    ],
+)
+async def test_what_is_attached_to_a_run_may_take_as_much_as_its_arguments(
+    text: str, metadata: dict[str, Any], complaint: str | None
+) -> None:
+    """Each is measured by itself, in bytes, and without what else is stored; the limit itself is allowed."""
+    scheduler = Scheduler(config=SchedulerConfig(max_payload=50))
+    bound = with_job(scheduler).options(metadata=metadata, retry=RetryPolicy(max_retries=7), timeout="5s").bind(text)
+
+    async with scheduler:
+        if complaint is None:
+            (run,) = await scheduler.enqueue(bound)
+            assert metadata == (await run.info()).metadata
+            return
+
+        with pytest.raises(PayloadTooLarge) as caught:
+            await scheduler.enqueue(bound)
+
+        assert complaint in str(caught.value)
+
+
+async def test_a_node_is_named_where_that_is_kept() -> None:
+    """While an attempt runs, and where it failed; a run that has succeeded does not keep it."""
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    seen: list[RunInfo] = []
+
+    @scheduler.job(retry=RetryPolicy(max_retries=1))
+    async def work() -> None:
+        seen.append(await scheduler.run_info(current_run().id))
+
+        if len(seen) == 1:
+            raise ValueError
+
+    async with scheduler.running():
+        node = scheduler.statistics().node
+        run = await work.enqueue()
+        await run.result()
+        ended = await run.info()
+
+    assert [node, node, None] == [info.node for info in (*seen, ended)]
+    assert [node, ""] == [attempt.node for attempt in ended.attempts]
+
+
+async def test_a_run_out_of_turn_is_no_fire() -> None:
+    """It is among the entry's newest runs, but neither its count nor its limit know of it."""
+    scheduler = Scheduler()
+    job = with_job(scheduler)
+
+    async with scheduler.running():
+        await scheduler.add("@every 1h", job.bind(), id="hourly", limit=1)
+        run = await scheduler.trigger("hourly")
+        assert run is not None
+        await run.result()
+        entry = await scheduler.get_entry("hourly")
+
+    assert ("active", 0, None, [run.id]) == (
+        *(entry.status, entry.run_count, entry.last_run_at),
+        [one.id for one in entry.last_runs],
+    )
+
+
+async def test_a_short_result_ttl_is_ten_seconds() -> None:
+    """Whoever settles a run twice has to find it still there."""
+    scheduler = Scheduler(config=SchedulerConfig(result_ttl=0))
+    job = with_job(scheduler)
+
+    async with scheduler.running():
+        runs = [await job.enqueue(), await job.options(result_ttl="1s").enqueue()]
+        await anyio.sleep(9)
+        assert ["succeeded"] * 2 == [await run.status() for run in runs]
+        await anyio.sleep(2)
+
+        for run in runs:
+            with pytest.raises(RunNotFound):
+                await run.status()

@@ -340,6 +340,7 @@ async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored
             (InvalidArguments, lambda: greet.enqueue("a", "b")),
             (CannotEncode, lambda: anything.enqueue(threading.Lock())),
             (PayloadTooLarge, lambda: greet.enqueue("x" * 101)),
+            (PayloadTooLarge, lambda: greet.options(metadata={"note": "x" * 101}).enqueue("x")),
         ):
             with pytest.raises(error):
                 await attempt()

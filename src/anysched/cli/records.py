@@ -38,7 +38,9 @@ RUN_FIELDS: Final = (
     *("key", "entry_id", "scheduled_for", "progress", "progress_message", "metadata"),
     *("node", "crashes", "cancel_requested", "unclaimed"),
 )
-"""``attempts``: number, started_at, ended_at, error, node. ``error``: type, message, traceback."""
+"""``attempts``: number, started_at, ended_at, error, node, which is empty for one that succeeded.
+``error``: type, message, traceback.
+"""
 
 ENTRY_FIELDS: Final = (
     *("id", "job", "schedule", "args", "status", "next_run_at", "last_run_at", "run_count", "missed_count"),

@@ -13,14 +13,14 @@ from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
 from anysched.durations import shortened
 from anysched.entry import Entry, EntryPolicy, EntrySpec, Overlap, first_fire
-from anysched.errors import EntryExists, EntryNotFound, InvalidOption, PayloadTooLarge, RecordCorrupt
+from anysched.errors import EntryExists, EntryNotFound, InvalidOption, RecordCorrupt
 from anysched.identifiers import check_name, make_nonce, make_run_id
 from anysched.job import BoundJob, Job
 from anysched.options import check_kind, check_known
 from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
-from anysched.runtime.requesting import entry_of, entry_run, run_info
+from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
 from anysched.schedules import Schedule, parse_schedule
 
 __all__ = ["Managing"]
@@ -62,7 +62,7 @@ class Managing(RunHome, ABC):
             EntryExists: there is an entry of that id, and ``replace`` is false.
             InvalidSchedule: the schedule cannot be.
             InvalidOption: an option does not exist or cannot be.
-            PayloadTooLarge: the arguments are.
+            PayloadTooLarge: the arguments, or the metadata, are.
         """
         backend = self._backend("add")
         rule = parse_schedule(schedule)
@@ -73,9 +73,7 @@ class Managing(RunHome, ABC):
         check_kind("job", bound, BoundJob, "job.bind(...)")
         check_known(policy, PolicyOptions)
 
-        if bound.size > self.config.max_payload:
-            raise PayloadTooLarge("arguments", bound.job.name, bound.size, self.config.max_payload)
-
+        check_size(bound, self.config.max_payload)
         spec = EntrySpec.of(rule, bound, EntryPolicy(**policy))
         entry_id = check_name("id", id) if id is not None else f"{bound.job.name}:{make_run_id(now_ms())}"
         now = from_ms(await backend.time_ms())
@@ -148,6 +146,9 @@ class Managing(RunHome, ABC):
 
     async def trigger(self, entry_id: str, *, overlap: Overlap | None = None) -> Run[Any] | None:
         """Make one run of an entry now; its schedule stays untouched. Works on paused and finished entries too.
+
+        It is no fire: the run is among the entry's ``last_runs``, but does not count in ``run_count``, in ``limit`` or
+        for ``last_run_at``.
 
         Args:
             entry_id: which one.

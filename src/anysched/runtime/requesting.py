@@ -14,10 +14,10 @@ from anysched.entry import Entry, EntryRun, EntrySpec
 from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
 from anysched.identifiers import fire_run_id, make_run_ids
 from anysched.job import BoundJob
-from anysched.options import decode_options
+from anysched.options import decode_options, metadata_size
 from anysched.run import Attempt, RunInfo, RunStatus
 
-__all__ = ["entry_of", "entry_run", "new_runs", "run_info"]
+__all__ = ["check_size", "entry_of", "entry_run", "new_runs", "run_info"]
 
 _UNCLAIMED = {"unknown": "no live node knows its job", "limit": "its job is at max_concurrent"}
 
@@ -26,7 +26,7 @@ def new_runs(bounds: Sequence[BoundJob[Any]], *, config: SchedulerConfig) -> lis
     """What is to be stored for these calls, each with an id.
 
     Raises:
-        PayloadTooLarge: the arguments of one of them are.
+        PayloadTooLarge: the arguments, or the metadata, of one of them are.
     """
     made: list[NewRun] = []
     job, settings, ttl_ms = None, None, 0
@@ -43,16 +43,12 @@ def new_runs(bounds: Sequence[BoundJob[Any]], *, config: SchedulerConfig) -> lis
 
 
 def _new_run(bound: BoundJob[Any], run_id: str, ttl_ms: int, max_payload: int) -> NewRun:
-    payload, settings = bound.payload, bound.settings
-
-    # A character takes four bytes at most: what is far from the limit need not be measured.
-    if len(payload) * 4 > max_payload and bound.size > max_payload:
-        raise PayloadTooLarge("arguments", bound.job.name, bound.size, max_payload)
-
+    check_size(bound, max_payload)
+    settings = bound.settings
     return NewRun(
         id=run_id,
         job=bound.job.name,
-        payload=payload,
+        payload=bound.payload,
         queue=settings.queue,
         priority=settings.priority,
         at_ms=settings.at_ms,
@@ -65,6 +61,20 @@ def _new_run(bound: BoundJob[Any], run_id: str, ttl_ms: int, max_payload: int) -
         ttl_ms=ttl_ms,
         options=settings.options,
     )
+
+
+def check_size(bound: BoundJob[Any], most: int) -> None:
+    """Refuse a call that would take more than so many bytes.
+
+    Raises:
+        PayloadTooLarge: its arguments, or its metadata, do.
+    """
+    # A character takes four bytes at most: what is far from the limit need not be measured.
+    if len(bound.payload) * 4 > most and bound.size > most:
+        raise PayloadTooLarge("arguments", bound.job.name, bound.size, most)
+
+    if len(bound.settings.options) * 4 > most and (size := metadata_size(bound.settings.options)) > most:
+        raise PayloadTooLarge("metadata", bound.job.name, size, most)
 
 
 def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, run_id: str = "") -> NewRun:
