@@ -39,6 +39,35 @@ IN_LUA: dict[str, Break] = {
         RunMachine,
         Edit("if run[1] ~= 'running' or tonumber(run[2]) ~= token then", "if run[1] ~= 'running' then"),
     ),
+    "the fencing check of settling what is sealed is removed": (
+        RunMachine,
+        Edit("token >= claim.first and token <= claim.last and", ""),
+    ),
+    "what another node holds sealed is settled as one's own": (
+        RunMachine,
+        Edit("claim and claim.node == node and claim or false", "claim or false"),
+    ),
+    "a sealed run is not open to what happens to it": (RunMachine, Edit("    seals.open(id, sealed)\n", "")),
+    "a sealed run stays among the running": (
+        RunMachine,
+        Edit("  redis.call('HDEL', (PREFIX .. 'running'), unpack(ids))\n", ""),
+    ),
+    "a sealed run that ends keeps its slot": (
+        RunMachine,
+        Edit("  redis.call('SREM', (PREFIX .. 'live:' .. (job)), unpack(ids))\n", ""),
+    ),
+    "a sealed run is claimed beyond a limit": (
+        RunMachine,
+        Edit("if job and not (limits[job] and considering.is_full(job, limits)) then", "if job then"),
+    ),
+    "a sealed run is given to who does not know its job": (
+        RunMachine,
+        Edit("jobs[i] = job and claims.knows(job) and job or false", "jobs[i] = job or false"),
+    ),
+    "a run that ends a second time in one batch is counted twice": (
+        RunMachine,
+        Edit(" and not seen[id] then", " then"),
+    ),
     "the fencing check of progress is removed": (RunMachine, Edit(" or run.token ~= ARGV[2]", "")),
     "the compare in the cursor's advance is removed": (EntryMachine, Edit("\n    or entry.next_ms ~= fire[3]", "")),
     "settling is not one step, and its second half is lost": (
@@ -53,7 +82,10 @@ IN_LUA: dict[str, Break] = {
         RunMachine,
         Edit("{NOW = tonumber(NOW_TEXT),", "{NOW = NOW_TEXT + #ARGV[1] % 2,"),
     ),
-    "a repeated claim claims anew": (RunMachine, Edit("    return claim_again(slot)", "    return claim_new(claim)")),
+    "a repeated claim claims anew": (
+        RunMachine,
+        Edit("return considering.claim_again(slot)", "return claim_new(claim)"),
+    ),
     "a claim that comes too late claims anew": (RunMachine, Edit("elseif number < last then", "elseif false then")),
     "a repeated tick fires anew": (EntryMachine, Edit("memos.recall('tick:' .. ARGV[1])", "false")),
     "tokens do not grow with the clock": (
@@ -74,11 +106,11 @@ IN_LUA: dict[str, Break] = {
         RunMachine,
         Edit("and redis.call('SISMEMBER', (PREFIX .. 'paused'), queue) == 0", ""),
     ),
-    "what is limited is handed over": (RunMachine, Edit("and not limits[run.job] then", "then")),
+    "what is limited is handed over": (RunMachine, Edit("and not limits[job] then", "then")),
     "what is not known is handed over": (
         RunMachine,
         Edit(
-            "and redis.pcall('SISMEMBER', (PREFIX .. 'jobs:' .. (node)), run.job) == 1\n    and tonumber",
+            "and redis.pcall('SISMEMBER', (PREFIX .. 'jobs:' .. (node)), job) == 1\n    and tonumber",
             "and tonumber",
         ),
     ),
@@ -86,8 +118,8 @@ IN_LUA: dict[str, Break] = {
         RunMachine,
         Edit("redis.pcall('ZREM', (PREFIX .. 'hungry:' .. (tostring(name))), node)\n        end", "end"),
     ),
-    "a token is used again": (RunMachine, Edit("redis.call('SET', (PREFIX .. 'token'), token)", "")),
-    "who declines is woken": (RunMachine, Edit("  hints.satisfy(node)\n\n  for", "  for")),
+    "a token is used again": (RunMachine, Edit("redis.call('SET', (PREFIX .. 'token'), token_text)", "")),
+    "who declines is woken": (RunMachine, Edit("  hints.satisfy(claims.node)\n\n  for", "  for")),
     "nobody is woken": (RunMachine, Edit("return ends >= clock.NOW and hints.send(node, 'work') > 0", "return false")),
 }
 """By name: who finds it, and an edit of the scripts on their way to the server."""

@@ -108,7 +108,12 @@ def _errors_end_loops() -> None:
 BREAKS: dict[str, Callable[[], None]] = {
     # A settlement is taken from whoever sends it.
     "fencing": _replace_in_scripts(
-        ("work.lua", "if run[1] ~= 'running' or tonumber(run[2]) ~= token then", "if run[1] ~= 'running' then")
+        (
+            "shared/settling.lua",
+            "if run[1] ~= 'running' or tonumber(run[2]) ~= token then",
+            "if run[1] ~= 'running' then",
+        ),
+        ("shared/outcomes.lua", "claim and token >= claim.first and token <= claim.last and", "claim and"),
     ),
     # A fire counts wherever the entry's cursor stands, and its run is made anew if it is there already.
     "cursor": _replace_in_scripts(
@@ -116,7 +121,9 @@ BREAKS: dict[str, Callable[[], None]] = {
         ("tick.lua", "redis.call('EXISTS', keys.run(run_id)) == 1", "redis.call('DEL', keys.run(run_id)) < 0"),
     ),
     # What a command has answered is not remembered for its repetition.
-    "claim nonce": _replace_in_scripts(("work.lua", "return claim_again(slot)", "return claim_new(claim)")),
+    "claim nonce": _replace_in_scripts(
+        ("shared/claiming.lua", "return considering.claim_again(slot)", "return claim_new(claim)")
+    ),
     "run id": _replace_in_scripts(
         ("enqueue.lua", "redis.call('EXISTS', names[number]) == 1", "redis.call('DEL', names[number]) < 0"),
         ("shared/alone.lua", "'EXISTS', ready, key, key, hungry, hungry", "'EXISTS', ready, hungry, hungry"),
@@ -130,7 +137,10 @@ BREAKS: dict[str, Callable[[], None]] = {
     # At maxmemory nothing can be settled.
     "relief": _replace_in_scripts(("shared/relief.lua", "redis.call('DEL'", "redis.call('APPEND'")),
     # What nobody here knows is claimed all the same.
-    "unknown jobs": _replace_in_scripts(("work.lua", "elseif not knows(run.job) then", "elseif false then")),
+    "unknown jobs": _replace_in_scripts(
+        ("shared/considering.lua", "elseif not claims.knows(run.job) then", "elseif false then"),
+        ("shared/claiming.lua", "job and claims.knows(job) and job or false", "job or false"),
+    ),
     # A program forgets what other programs declare.
     "programs": _replace_in_scripts(
         ("tick.lua", "if redis.call('SISMEMBER', keys.program(program), id) == 1 then", "if false then")

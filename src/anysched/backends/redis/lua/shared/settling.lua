@@ -77,14 +77,16 @@ function settling.settle(node, id, token, result, shared)
   local key, kind = keys.run(id), shared[OUTCOME.kind]
   local run = redis.pcall('HMGET', key, unpack(SETTLED_BY))
 
-  if run.err and records.open_run(id) then
-    run = redis.call('HMGET', key, unpack(SETTLED_BY))
-  end
-
   if run.err then
-    lose_hold(node, id)
-    records.quarantine('run', id, 'not a hash')
-    return false
+    local opened, reason = records.open_run(id)
+
+    if not opened then
+      lose_hold(node, id)
+      records.quarantine('run', id, reason)
+      return false
+    end
+
+    run = redis.call('HMGET', key, unpack(SETTLED_BY))
   end
 
   if run[1] ~= 'running' or tonumber(run[2]) ~= token then
