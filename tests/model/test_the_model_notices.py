@@ -39,15 +39,6 @@ IN_LUA: dict[str, Break] = {
         RunMachine,
         Edit("if run[1] ~= 'running' or tonumber(run[2]) ~= token then", "if run[1] ~= 'running' then"),
     ),
-    "the fencing check of settling what is sealed is removed": (
-        RunMachine,
-        Edit("token >= claim.first and token <= claim.last and", ""),
-    ),
-    "what another node holds sealed is settled as one's own": (
-        RunMachine,
-        Edit("claim and claim.node == node and claim or false", "claim or false"),
-    ),
-    "a sealed run is not open to what happens to it": (RunMachine, Edit("    seals.open(id, sealed)\n", "")),
     "a sealed run stays among the running": (
         RunMachine,
         Edit("  redis.call('HDEL', (PREFIX .. 'running'), unpack(ids))\n", ""),
@@ -63,10 +54,6 @@ IN_LUA: dict[str, Break] = {
     "a sealed run is given to who does not know its job": (
         RunMachine,
         Edit("jobs[i] = job and claims.knows(job) and job or false", "jobs[i] = job or false"),
-    ),
-    "a run that ends a second time in one batch is counted twice": (
-        RunMachine,
-        Edit(" and not seen[id] then", " then"),
     ),
     "the fencing check of progress is removed": (RunMachine, Edit(" or run.token ~= ARGV[2]", "")),
     "the compare in the cursor's advance is removed": (EntryMachine, Edit("\n    or entry.next_ms ~= fire[3]", "")),

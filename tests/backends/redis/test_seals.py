@@ -143,6 +143,32 @@ async def test_a_final_record_that_is_opened_lives_no_longer(backend: RedisBacke
     assert 1 == (await backend.totals()).succeeded
 
 
+@pytest.mark.parametrize("off", [-1_000_000, -1, 1, 1_000_000])
+async def test_a_sealed_run_is_settled_under_its_token_only(
+    backend: RedisBackend, store: RespConnection, off: int
+) -> None:
+    """As any other: what comes under another one is answered as stale, and changes nothing.
+
+    Break: the claim's tokens are not looked at.
+    """
+    run = await claimed(backend)
+    outcome = Outcome(run_id="a", token=run.token + off, kind="succeeded")
+    assert (False,) == (await backend.work("node", [outcome], None)).settled
+    assert (1, 0) == ((await backend.totals()).running, (await backend.totals()).succeeded)
+    assert (True,) == (await settle(backend, run, kind="succeeded")).settled
+
+
+async def test_a_sealed_run_is_taken_from_the_node_that_holds_it(backend: RedisBackend, store: RespConnection) -> None:
+    """Whoever brings its outcome.
+
+    Break: it is looked for among the runs of the node that speaks, and stays with the other one.
+    """
+    run = await claimed(backend)
+    outcome = Outcome(run_id="a", token=run.token, kind="succeeded")
+    assert (True,) == (await backend.work("other", [outcome], None)).settled
+    assert 0 == store.command("EXISTS", RUNNING, "{anysched}:held:node", "{anysched}:live:job")
+
+
 async def test_an_outcome_twice_in_one_batch_counts_once(backend: RedisBackend) -> None:
     """Both are answered as settled."""
     run = await claimed(backend)
