@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from anysched import (
+    Backend,
     DoNotRetry,
+    Executor,
     InvalidState,
     RetryAfter,
     RetryPolicy,
@@ -258,10 +262,76 @@ async def test_a_deadline_ends_the_whole_run() -> None:
     assert (60, 66) == (begun[-1], ended[-1])
 
 
+async def make_folder(path: str) -> None:
+    os.makedirs(path)  # noqa: PTH103 - as below, where it is a plain function that a process can find
+
+
+@pytest.mark.parametrize("place", ["loop", "thread", "process"])
+async def test_nothing_is_called_after_its_deadline(
+    place: Any, anysched_backend: Backend, tmp_path: Path, real_time: None
+) -> None:
+    """A deadline that is past when the run is claimed: its function is never called, wherever it would have run.
+
+    Break: a scope without any time left lets an async function through to its first await, and a thread to its end.
+    """
+    scheduler = Scheduler(anysched_backend, config=SchedulerConfig(on_error=lambda error, context: None))
+    function = make_folder if place == "loop" else os.makedirs
+    work = scheduler.job(name="work", runs_in=place)(function)
+    made = tmp_path / "made"
+
+    async with scheduler.running():
+        run = await work.options(deadline=START - timedelta(days=2000)).enqueue(str(made))
+
+        with pytest.raises(RunFailed, match="did not end by its deadline"):
+            await run.result()
+
+        info = await run.info()
+
+    assert not made.exists()
+    assert (RunStatus.FAILED, ["anysched.errors.DeadlinePassed"]) == (
+        info.status,
+        [attempt.error and attempt.error.type for attempt in info.attempts],
+    )
+
+
+async def test_a_deadline_that_passes_while_a_run_waits_is_as_good_as_past() -> None:
+    """Behind another one, or delayed until after it: not called, not retried, and no start is told."""
+    from anysched.events import Event, RunStarted
+
+    started: list[str] = []
+
+    class Observer:
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, RunStarted):
+                started.append(event.run_id)
+
+    scheduler = Scheduler(
+        executor=Executor(max_concurrent=1),
+        config=SchedulerConfig(on_error=lambda error, context: None),
+        observers=[Observer()],
+    )
+
+    @scheduler.job(retry=RetryPolicy(initial=0))
+    async def work(seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    async with scheduler.running():
+        long = await work.enqueue(100)
+        await anyio.sleep(1)
+        behind = await work.options(deadline="20s").enqueue(0)
+        delayed = await work.options(deadline="20s", delay="200s").enqueue(0)
+
+        for run in (behind, delayed):
+            with pytest.raises(RunFailed, match="did not end by its deadline"):
+                await run.result()
+
+            assert 1 == len((await run.info()).attempts)
+
+    assert [long.id] == started
+
+
 async def test_a_run_that_was_not_started_in_time_expires() -> None:
     """Its queue is blocked by a long one: it is never started, and says so."""
-    from anysched import Executor
-
     scheduler = Scheduler(executor=Executor(max_concurrent=1))
     started: list[str] = []
 

@@ -10,6 +10,7 @@ as they are as good as new: neither was cancelled, and the handler has left noth
 What always holds:
 
 * From :meth:`Attempting.accept` until its outcome is reported, an attempt is in ``live``.
+* No handler is called after the deadline of its run, as far as the backend's clock is known here.
 * An attempt that was interrupted because the lease was lost, or at a stop, is handed back unless its handler
   finished first; one whose cancellation was asked for is never retried.
 * A handler's ``Exception`` is data. So is any other ``BaseException`` it raises, except ``KeyboardInterrupt`` and our
@@ -246,6 +247,12 @@ class Attempting:
 
         if attempt.interruption is not None:
             attempt.ending.interrupted = True
+            return
+
+        # A scope without any time left would let it through to its first await, a plain function even to its end.
+        attempt.ending.error = self.judge.overdue(run)
+
+        if attempt.ending.error is not None:
             return
 
         self.judge.begins(attempt)

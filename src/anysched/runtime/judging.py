@@ -83,6 +83,10 @@ class Judge:
         """About what time it is at the backend."""
         return int((self._ahead + current_time()) * 1000)
 
+    def overdue(self, run: ClaimedRun) -> DeadlinePassed | None:
+        """What an attempt that has not begun fails of, if the run's deadline has passed."""
+        return _deadline_passed(run) if run.deadline_ms and self.backend_ms() >= run.deadline_ms else None
+
     def begins(self, attempt: LiveAttempt) -> None:
         """The handler is about to be called."""
         if self.teller.listened_to:
@@ -245,4 +249,8 @@ def _time_is_up(limit: float | None, run: ClaimedRun) -> Exception:
     if limit is not None:
         return AttemptTimeout(format_duration(timedelta(seconds=limit)))
 
+    return _deadline_passed(run)
+
+
+def _deadline_passed(run: ClaimedRun) -> DeadlinePassed:
     return DeadlinePassed(from_ms(run.deadline_ms).isoformat())
