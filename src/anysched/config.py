@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, timedelta, tzinfo
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
@@ -19,7 +19,15 @@ from anysched.schedules import resolve_timezone
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DEFAULT_NAMESPACE", "Environment", "ErrorContext", "ErrorHandler", "SchedulerConfig", "environment"]
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "Environment",
+    "ErrorContext",
+    "ErrorHandler",
+    "SchedulerConfig",
+    "chosen_queues",
+    "environment",
+]
 
 DEFAULT_NAMESPACE: Final = "anysched"
 
@@ -88,15 +96,43 @@ def _to_queues(value: Any) -> Mapping[str, int]:
         raise InvalidConfig("queues", shortened(cast("Any", value)), allowed)
 
     for name, weight in queues.items():
-        try:
-            check_name("queues", name)
-        except InvalidOption as error:
-            raise InvalidConfig("queues", error.value, error.allowed) from None
+        _check_queue(name)
 
         if not isinstance(weight, int) or isinstance(weight, bool) or weight < 1:
             raise InvalidConfig("queues", {name: shortened(weight)}, allowed)
 
     return MappingProxyType(queues)
+
+
+def chosen_queues(given: Any, configured: Mapping[str, int]) -> Mapping[str, int]:
+    """The queues that one node works on, with weights.
+
+    Args:
+        given: names, or a mapping from names to weights; empty: none. None: those that are configured.
+        configured: with the weights of those whose names alone are given.
+
+    Raises:
+        InvalidConfig: it is something else.
+    """
+    if given is None:
+        return configured
+
+    if isinstance(given, str | bytes) or not isinstance(given, Collection):
+        raise InvalidConfig("queues", shortened(given), "a list of names, or a mapping from names to weights")
+
+    names = cast("Collection[Any]", given)
+
+    if not isinstance(names, Mapping):
+        names = {name: configured.get(name, 1) for name in map(_check_queue, names)}
+
+    return _to_queues(names) if names else {}
+
+
+def _check_queue(name: object) -> str:
+    try:
+        return check_name("queues", name)
+    except InvalidOption as error:
+        raise InvalidConfig("queues", error.value, error.allowed) from None
 
 
 def _check_payload(_: object, __: Attribute[Any], value: object) -> None:

@@ -21,7 +21,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 from anysched.backends import Backend
 from anysched.clock import now, to_ms
 from anysched.codec import Codec, JsonCodec
-from anysched.config import ErrorContext, ErrorHandler, SchedulerConfig, environment
+from anysched.config import ErrorContext, ErrorHandler, SchedulerConfig, chosen_queues, environment
 from anysched.durations import Duration
 from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
 from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
@@ -244,12 +244,14 @@ class Scheduler(Registry, Managing):
         Raises:
             BackendUnavailable: the backend could not be reached at the start. Later outages are waited out.
             BackendRefused: it does not let us in.
+            InvalidConfig: the queues cannot be.
             InvalidState: it runs already.
         """
         if self._stopping is not None:
             raise InvalidState(None, "running already", "stopped")
 
         config = paced(self.config, alone=self._alone)
+        chosen = chosen_queues(queues, self.config.queues)
 
         # From here on `stop` is heard, though it may take a while until there is something to stop.
         self._stopping = stopping = Stopping()
@@ -258,7 +260,7 @@ class Scheduler(Registry, Managing):
             with stopping.cuts_short() as opening:
                 async with self:
                     stopping.spare(opening)
-                    self._node = node = self._make_node(config, stopping, schedules=schedules, queues=queues)
+                    self._node = node = self._make_node(config, stopping, schedules=schedules, queues=chosen)
 
                     with bare():
                         await node.run(task_status=task_status)
@@ -270,12 +272,7 @@ class Scheduler(Registry, Managing):
             self._node = self._stopping = None
 
     def _make_node(
-        self,
-        config: SchedulerConfig,
-        stopping: Stopping,
-        *,
-        schedules: bool,
-        queues: Sequence[str] | Mapping[str, int] | None,
+        self, config: SchedulerConfig, stopping: Stopping, *, schedules: bool, queues: Mapping[str, int]
     ) -> Node:
         # A program that only enqueues does without.
         from anysched.runtime.node import Node
@@ -291,7 +288,7 @@ class Scheduler(Registry, Managing):
             jobs=self.jobs,
             declarations=self.declarations(),
             lifespan=self.lifespan,
-            queues=self._queues(queues),
+            queues=queues,
             schedules=schedules,
             stopping=stopping,
         )
@@ -550,18 +547,6 @@ class Scheduler(Registry, Managing):
     def _backend(self, what: str) -> Backend:
         self._opened(what)
         return self.backend
-
-    def _queues(self, queues: Sequence[str] | Mapping[str, int] | None) -> Mapping[str, int]:
-        if queues is None:
-            return self.config.queues
-
-        if isinstance(queues, str):
-            raise InvalidOption("queues", queues, "a list of names, or a mapping from names to weights")
-
-        if isinstance(queues, Mapping):
-            return dict(queues)
-
-        return {name: self.config.queues.get(name, 1) for name in queues}
 
     def _backend_lost(self, error: BackendUnavailable) -> None:
         self._teller.report(error, ErrorContext(kind="backend"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
 
-from anysched import Executor, InvalidOption, InvalidState, RunStatus, Scheduler, SchedulerConfig
+from anysched import Executor, InvalidConfig, InvalidOption, InvalidState, RunStatus, Scheduler, SchedulerConfig
 from anysched.clock import now
 from anysched.testing import sleep_until_instant
 
@@ -131,8 +132,37 @@ async def test_only_the_queues_that_a_node_was_given_are_worked_on() -> None:
 
         assert ["c", "b", "a"] == done
 
-        with pytest.raises(InvalidOption, match="queues"):
-            await scheduler.run(queues="abc")
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ("abc", "invalid queues 'abc': expected a list of names, or a mapping from names to weights"),
+        (b"abc", "invalid queues b'abc'"),
+        (5, "invalid queues 5"),
+        ([""], "invalid queues ''"),
+        (["a b"], "invalid queues 'a b': expected 1 to 200 printable characters without spaces and braces"),
+        ([5], "invalid queues 5"),
+        ([["a"]], r"invalid queues \['a'\]"),
+        ({"a": 0}, "invalid queues {'a': 0}: expected a mapping from at least one name to a weight"),
+        ({"a": -1, "b": 1}, "invalid queues {'a': -1}"),
+        ({"a": "x"}, "invalid queues {'a': 'x'}"),
+        ({"a": 1.5}, "invalid queues {'a': 1.5}"),
+        ({"a b": 1}, "invalid queues 'a b'"),
+    ],
+)
+async def test_queues_that_cannot_be_are_refused_at_the_start(wrong: Any, complaint: str) -> None:
+    """As they are in the configuration and by the same error, from `run` and from `running`, before anything is done.
+
+    Break: a weight of nothing, or a name that no queue can have, makes a node that claims nothing and says nothing.
+    """
+    scheduler = Scheduler()
+
+    with anyio.fail_after(10), pytest.raises(InvalidConfig, match=complaint):
+        await scheduler.run(queues=wrong)
+
+    with pytest.raises(InvalidConfig, match=complaint):
+        async with scheduler.running(queues=wrong):
+            pytest.fail("it runs")
 
 
 async def test_a_paused_queue_keeps_what_it_has() -> None:
