@@ -21,7 +21,14 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 from anysched.backends import Backend
 from anysched.clock import now, to_ms
 from anysched.codec import Codec, JsonCodec
-from anysched.config import ErrorContext, ErrorHandler, SchedulerConfig, chosen_queues, environment
+from anysched.config import (
+    DEFAULT_NAMESPACE,
+    ErrorContext,
+    ErrorHandler,
+    SchedulerConfig,
+    chosen_queues,
+    environment,
+)
 from anysched.durations import Duration
 from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
 from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
@@ -90,7 +97,7 @@ class Scheduler(Registry, Managing):
 
     Args:
         backend: an address (``redis://...``), or a backend. Without one, this process's memory.
-        namespace: keeps applications that share a server apart. Not used with a backend object, which has its own.
+        namespace: keeps applications that share a server apart; default: ``"anysched"``. A backend object has its own.
         executor: where functions are called.
         lock: the leader's.
         config: the settings.
@@ -101,14 +108,15 @@ class Scheduler(Registry, Managing):
 
     Raises:
         InvalidURL: the address cannot be understood.
-        InvalidOption: an option has a value that is not allowed, or a component is none.
+        InvalidOption: an option has a value that is not allowed, a component is none, or a namespace is given beside a
+            backend object.
     """
 
     def __init__(
         self,
         backend: str | Backend | None = None,
         *,
-        namespace: str = "anysched",
+        namespace: str | None = None,
         executor: Executor | None = None,
         lock: Lock | None = None,
         config: SchedulerConfig | None = None,
@@ -121,7 +129,7 @@ class Scheduler(Registry, Managing):
         self.config = config if config is not None else SchedulerConfig()
         self.codec: Codec = codec if codec is not None else JsonCodec()
         super().__init__()
-        self.namespace: str = check_name("namespace", namespace)
+        self.namespace: str = check_name("namespace", namespace) if namespace is not None else DEFAULT_NAMESPACE
         self._alone = backend is None or backend == "memory://"
         self.backend = open_backend(backend, namespace=namespace, lease=self.config.lease)
         self.executor = executor if executor is not None else Executor()
@@ -142,15 +150,19 @@ class Scheduler(Registry, Managing):
 
         Args:
             environ: instead of the process's environment.
-            **options: as for the class; they win.
+            **options: as for the class; they win. A backend object brings its own namespace.
 
         Raises:
             InvalidConfig: a variable does not parse.
         """
         found = environment(environ)
         options.setdefault("config", found.config)
-        options.setdefault("namespace", found.namespace)
-        return cls(options.pop("backend", found.backend), **options)
+        backend = options.pop("backend", found.backend)
+
+        if backend is None or isinstance(backend, str):
+            options.setdefault("namespace", found.namespace)
+
+        return cls(backend, **options)
 
     @property
     def timezone(self) -> tzinfo:

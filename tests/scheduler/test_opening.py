@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio import create_task_group, current_time
 
-from anysched import BackendUnavailable, Cron, MemoryBackend, NotOpen, Scheduler
+from anysched import BackendUnavailable, Cron, InvalidOption, MemoryBackend, NotOpen, RedisBackend, Scheduler
 
 
 def with_job(scheduler: Scheduler) -> Any:
@@ -207,6 +207,28 @@ async def test_a_backend_that_cannot_be_reached_is_an_error_at_the_start() -> No
 
     async with scheduler.running():
         assert 1 == await (await work.enqueue()).result()
+
+
+@pytest.mark.parametrize("namespace", ["myapp", "anysched", ""])
+def test_a_namespace_beside_a_backend_object_is_refused(namespace: str) -> None:
+    """The object has one already; ignored, the other application's runs would be taken for ours."""
+    for backend in (RedisBackend.from_url("redis://localhost", namespace="own"), MemoryBackend()):
+        with pytest.raises(InvalidOption, match=f"invalid namespace '{namespace}': expected None beside a backend"):
+            Scheduler(backend, namespace=namespace)
+
+
+def test_a_namespace_of_the_environment_is_not_for_a_backend_object() -> None:
+    """It says whose data is meant where an address says where; an object that wins over the address says both."""
+    backend = RedisBackend.from_url("redis://localhost", namespace="own")
+    environ = {"ANYSCHED_BACKEND": "redis://elsewhere", "ANYSCHED_NAMESPACE": "shop"}
+
+    assert backend is Scheduler.from_env(environ, backend=backend).backend
+    assert "shop" == Scheduler.from_env(environ).namespace
+    assert "shop" == Scheduler.from_env(environ, backend="redis://localhost").namespace
+    assert "anysched" == Scheduler("redis://localhost").namespace
+
+    with pytest.raises(InvalidOption, match="namespace"):
+        Scheduler.from_env(environ, backend=backend, namespace="mine")
 
 
 async def test_guests_of_a_failed_opening_try_for_themselves() -> None:

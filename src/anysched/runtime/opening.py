@@ -6,24 +6,27 @@ from datetime import timedelta
 from typing import cast
 
 from anysched.backends import Backend
+from anysched.config import DEFAULT_NAMESPACE
+from anysched.durations import shortened
 from anysched.errors import InvalidOption, InvalidURL
 
 __all__ = ["open_backend"]
 
 _ALLOWED = "memory://, redis://, rediss://, unix:// or redis+sentinel://, or a Backend object"
+_NO_NAMESPACE = "None beside a backend object, which has its own, as in RedisBackend(client, namespace=...)"
 
 
-def open_backend(backend: str | Backend | None, *, namespace: str, lease: timedelta) -> Backend:
+def open_backend(backend: str | Backend | None, *, namespace: str | None, lease: timedelta) -> Backend:
     """The backend that a user means. Connects to nothing yet.
 
     Args:
         backend: an address, a backend, or ``None`` for this process's memory.
-        namespace: for a backend that is made here.
+        namespace: for a backend that is made here; ``None``: the default.
         lease: a command's time limit has to be well under it.
 
     Raises:
         InvalidURL: the address cannot be understood.
-        InvalidOption: it is neither an address nor a backend.
+        InvalidOption: it is neither an address nor a backend; or a backend, and a namespace is given too.
     """
     if backend is None or backend == "memory://":
         from anysched.backends.memory import MemoryBackend
@@ -31,12 +34,15 @@ def open_backend(backend: str | Backend | None, *, namespace: str, lease: timede
         return MemoryBackend()
 
     if isinstance(backend, str):
-        return _from_address(backend, namespace=namespace, lease=lease)
+        return _from_address(backend, namespace=namespace if namespace is not None else DEFAULT_NAMESPACE, lease=lease)
 
     # A user's mistake, which no type checker may have seen. A backend's class has the methods, too.
     if isinstance(backend, type) or not isinstance(cast("object", backend), Backend):
         # An object is shown by its kind alone: its own words may hold a password.
         raise InvalidOption("backend", backend if isinstance(backend, type) else type(backend).__name__, _ALLOWED)
+
+    if namespace is not None:
+        raise InvalidOption("namespace", shortened(namespace), _NO_NAMESPACE)
 
     return backend
 
