@@ -217,11 +217,17 @@ class RunNotFound(AnySchedError, LookupError):
 
 
 class InvalidState(AnySchedError, ValueError):
-    """The status of a run, or of the scheduler where ``run_id`` is None, does not allow what was asked."""
+    """What was asked is not allowed in the state that a run is in; or a scheduler, or a part of one.
 
-    def __init__(self, run_id: str | None, status: str, wanted: str) -> None:
-        what = "this scheduler" if run_id is None else f"run {run_id!r}"
-        super().__init__(f"{what} is {status}: only a {wanted} one allows this")
+    Args:
+        what: what is in that state.
+        status: the state, as it follows "is".
+        remedy: what would be allowed, as a sentence.
+        run_id: the run, if it is about one.
+    """
+
+    def __init__(self, what: str, status: str, remedy: str, *, run_id: str = "") -> None:
+        super().__init__(f"{what} is {status}: {remedy}")
         self.run_id = run_id
         self.status = status
 

@@ -36,7 +36,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field, setters, validators
 
-from anysched.errors import InvalidOption
+from anysched.errors import InvalidOption, InvalidState
 
 __all__ = ["Executor", "ExecutorStatistics"]
 
@@ -84,7 +84,7 @@ def _at_least_one(instance: object, attribute: Any, value: object) -> None:
 # Without checks on assignment, which the counters below would pay for at each attempt.
 @define(eq=False, kw_only=True, on_setattr=setters.NO_OP)
 class Executor:
-    """Runs work in slots, and calls functions in the loop, in threads or in processes.
+    """Runs work in slots, and calls functions in the loop, in threads or in processes. Runs once at a time.
 
     Args:
         max_concurrent: pieces of work at once.
@@ -112,8 +112,10 @@ class Executor:
         Cancelling it cancels what is running. What is then left in the backlog stays there for :meth:`surrender`.
 
         Raises:
+            InvalidState: it runs already.
             RuntimeError: it has ended without having been closed: on asyncio, by a piece that was cancelled natively.
         """
+        self.require_idle()
         self._closing = closing = Event()
         self._breathe_at = -inf
         # Limiters belong to an event loop, and an executor may see several, one after the other.
@@ -138,6 +140,15 @@ class Executor:
 
         if not closing.is_set():
             raise RuntimeError("the executor has ended because a piece of its work was cancelled by itself")
+
+    def require_idle(self) -> None:
+        """Refuse a second user, who would take the slots over, so that the first one's work waits for ever.
+
+        Raises:
+            InvalidState: it runs.
+        """
+        if self._closing is not None:
+            raise InvalidState("this executor", "running already", "give each scheduler an Executor of its own")
 
     @property
     def room(self) -> int:

@@ -98,7 +98,7 @@ class Scheduler(Registry, Managing):
     Args:
         backend: an address (``redis://...``), or a backend. Without one, this process's memory.
         namespace: keeps applications that share a server apart; default: ``"anysched"``. A backend object has its own.
-        executor: where functions are called.
+        executor: where functions are called; of this scheduler only, while it runs.
         lock: the leader's.
         config: the settings.
         lifespan: called at each :meth:`run` for an async context manager that is entered around the attempts; what
@@ -257,11 +257,12 @@ class Scheduler(Registry, Managing):
             BackendUnavailable: the backend could not be reached at the start. Later outages are waited out.
             BackendRefused: it does not let us in.
             InvalidConfig: the queues cannot be.
-            InvalidState: it runs already.
+            InvalidState: it runs already, or its executor does in another scheduler.
         """
         if self._stopping is not None:
-            raise InvalidState(None, "running already", "stopped")
+            raise InvalidState("this scheduler", "running already", "it runs once at a time")
 
+        self.executor.require_idle()
         config = paced(self.config, alone=self._alone)
         chosen = chosen_queues(queues, self.config.queues)
 
@@ -529,7 +530,7 @@ class Scheduler(Registry, Managing):
             raise RunNotFound(run_id)
 
         if before != RunStatus.FAILED:
-            raise InvalidState(run_id, before, "failed")
+            raise InvalidState(f"run {run_id!r}", before, "only a failed run can be retried", run_id=run_id)
 
     async def reschedule_run(self, run_id: str, *, at: datetime | None, delay: Duration | None) -> None:
         """See :meth:`Run.reschedule`."""
@@ -546,7 +547,8 @@ class Scheduler(Registry, Managing):
             raise RunNotFound(run_id)
 
         if before not in (RunStatus.SCHEDULED, RunStatus.READY, RunStatus.RETRYING):
-            raise InvalidState(run_id, before, "scheduled, ready or retrying")
+            allowed = "only one that is scheduled, ready or retrying can be moved to another time"
+            raise InvalidState(f"run {run_id!r}", before, allowed, run_id=run_id)
 
     # --- inside ------------------------------------------------------------------------------------------------
 

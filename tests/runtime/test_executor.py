@@ -15,7 +15,7 @@ from anyio import Event, create_task_group, current_time, from_thread
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
-from anysched.errors import InvalidOption
+from anysched.errors import InvalidOption, InvalidState
 from anysched.executor import Executor, ExecutorStatistics
 
 
@@ -299,6 +299,28 @@ async def test_a_process_is_killed_when_its_call_is_cancelled(real_time: None) -
 
     assert scope.cancelled_caught
     assert time.monotonic() - began < 5
+
+
+async def test_an_executor_runs_once_at_a_time() -> None:
+    """A second `run` is refused while the first is under way, which goes on; afterwards it can run again.
+
+    Break: the second takes the slots over, and what is submitted by the first waits for ever.
+    """
+    executor = Executor(max_concurrent=1)
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("work")
+
+    for _ in range(2):
+        async with hosted(executor):
+            with anyio.fail_after(5), pytest.raises(InvalidState, match="this executor is running already: give each"):
+                await executor.run()
+
+            executor.submit(work)
+            await anyio.sleep(1)
+
+    assert ["work", "work"] == done
 
 
 def test_one_executor_serves_one_loop_after_another() -> None:

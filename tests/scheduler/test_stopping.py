@@ -411,6 +411,41 @@ async def test_two_runs_at_once_are_refused_though_neither_is_ready() -> None:
     assert 2 == len(refused)
 
 
+async def test_one_executor_serves_one_running_scheduler() -> None:
+    """A second scheduler that would run on it is refused before it does anything; the first one goes on, and ends.
+
+    Break: the second takes the executor over, and the first waits for ever: for its runs, and for its end.
+    """
+    executor = Executor(max_concurrent=1)
+    opened: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        opened.append("second")
+        yield
+
+    first, second = Scheduler(executor=executor), Scheduler(executor=executor, lifespan=lifespan)
+
+    @first.job
+    async def work() -> int:
+        return 1
+
+    async with first.running():
+        with anyio.fail_after(60), pytest.raises(InvalidState, match="give each scheduler an Executor of its own"):
+            async with second.running():
+                pytest.fail("it runs")
+
+        with anyio.fail_after(60), pytest.raises(InvalidState, match="this executor is running already"):
+            await second.run()
+
+        assert 1 == await (await work.enqueue()).result()
+
+    assert [] == opened
+
+    async with second.running():
+        assert ["second"] == opened
+
+
 async def test_one_scheduler_serves_one_event_loop_after_another() -> None:
     """What belongs to a loop is made anew at each opening (see also the plain test below)."""
     scheduler = Scheduler()
