@@ -17,7 +17,7 @@ import msgspec
 from anysched.config import SchedulerConfig
 from anysched.durations import Duration, shortened
 from anysched.entry import EntryPolicy, EntrySpec, Misfire, Overlap
-from anysched.errors import DuplicateJob, InvalidArguments, InvalidOption
+from anysched.errors import DuplicateJob, InvalidArguments, InvalidOption, InvalidState
 from anysched.identifiers import check_name
 from anysched.job import AsyncJob, Job, JobHome, PlainJob, make_job
 from anysched.options import JobOptions, check_known
@@ -145,6 +145,7 @@ class Registry:
             InvalidOption: an option does not exist or cannot be, or the function cannot be a job.
             InvalidDuration: a length of time cannot be read.
             DuplicateJob: another function has that name already.
+            InvalidState: the scheduler is running, or one that includes this blueprint.
         """
         check_known(options, JobOptions)
 
@@ -163,6 +164,7 @@ class Registry:
         Raises:
             InvalidSchedule: the expression cannot be.
             InvalidOption: an option does not exist or cannot be.
+            InvalidState: as for :meth:`job`.
         """
         check_known(options, CronOptions)
         zone = {"tz": options["tz"]} if "tz" in options else {}
@@ -185,6 +187,7 @@ class Registry:
         Raises:
             InvalidSchedule: the period cannot be.
             InvalidOption: an option does not exist or cannot be.
+            InvalidState: as for :meth:`job`.
         """
         check_known(options, EveryOptions)
         given = {name: value for name, value in options.items() if name in ("anchor", "after_completion")}
@@ -205,6 +208,7 @@ class Registry:
         Raises:
             NaiveDatetime: the instant has no time zone.
             InvalidOption: an option does not exist or cannot be.
+            InvalidState: as for :meth:`job`.
         """
         check_known(options, EntryOptions)
         return self._declare(at if isinstance(at, Once) else Once(at), options)
@@ -217,6 +221,7 @@ class Registry:
         Raises:
             DuplicateJob: another job has the name of one of them; nothing is taken over.
             InvalidOption: likewise with an entry's id; or the blueprint includes this one.
+            InvalidState: there is something new in it, and the scheduler is running.
         """
         if blueprint in self._with_includers():
             raise InvalidOption("blueprint", blueprint, "one that this one is not part of")
@@ -297,6 +302,18 @@ class Registry:
         for one in declared:
             if self._declared.get(one.id, one) is not one:
                 raise InvalidOption("id", one.id, _ID_TAKEN)
+
+        if self._runs():
+            for new in self._new(jobs, declared):
+                raise InvalidState("the scheduler", "running", f"declare {new} before it runs, or when it has ended")
+
+    def _runs(self) -> bool:
+        """Whether a node is at work with what has been declared, and would never hear of more."""
+        return False
+
+    def _new(self, jobs: Sequence[Job[..., Any]], declared: Sequence[_Declared]) -> Iterator[str]:
+        yield from (f"job {job.name!r}" for job in jobs if job.name not in self.jobs)
+        yield from (f"entry {one.id!r}" for one in declared if one.id not in self._declared)
 
     def _with_includers(self) -> Iterator[Registry]:
         """This, and all that include it, directly or not; each once."""

@@ -552,6 +552,9 @@ class Scheduler(Registry, Managing):
 
     # --- inside ------------------------------------------------------------------------------------------------
 
+    def _runs(self) -> bool:
+        return self._node is not None
+
     def _opened(self, what: str) -> Session:
         if self._session is None:
             raise NotOpen(what)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import pytest
 from anyio import create_task_group, current_time
 
-from anysched import BackendUnavailable, Cron, InvalidOption, MemoryBackend, NotOpen, RedisBackend, Scheduler
+from anysched import (
+    BackendUnavailable,
+    Blueprint,
+    Cron,
+    InvalidOption,
+    InvalidState,
+    MemoryBackend,
+    NotOpen,
+    RedisBackend,
+    Scheduler,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def with_job(scheduler: Scheduler) -> Any:
@@ -165,6 +178,57 @@ async def test_who_comes_while_it_closes_opens_it_anew() -> None:
             group.start_soon(late, checkpoints)
 
     assert 50 == (await scheduler.backend.totals()).ready
+
+
+async def work() -> None: ...
+
+
+async def test_nothing_can_be_declared_while_a_node_runs() -> None:
+    """Jobs and entries, on the scheduler or on a blueprint in it, in the program or in its lifespan: refused, and none
+    of them is there afterwards. What is there already may be said again, and before and after a node all is well.
+
+    Break: they are taken in, and never executed: the node told the backend at its start what it knows.
+    """
+    mail, late = Blueprint("mail"), Blueprint("late")
+
+    @late.job(name="later")
+    async def later() -> None: ...
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None]:
+        with pytest.raises(InvalidState, match="job 'work'"):
+            scheduler.job(name="work")(work)
+
+        yield
+
+    scheduler = Scheduler(lifespan=lifespan)
+    scheduler.include(mail)
+
+    @scheduler.job(name="known")
+    async def known() -> None: ...
+
+    async with scheduler.running():
+        for declare, name in (
+            (lambda: scheduler.job(name="work")(work), "job 'work'"),
+            (lambda: scheduler.every("1s", name="work")(work), "job 'work'"),
+            (lambda: scheduler.cron("@daily")(known), "entry 'known'"),
+            (lambda: mail.job(name="work")(work), "job 'work'"),
+            (lambda: mail.once(START, name="work")(work), "job 'work'"),
+            (lambda: scheduler.include(late), "job 'later'"),
+            (lambda: mail.include(late), "job 'later'"),
+        ):
+            with pytest.raises(InvalidState, match=f"the scheduler is running: declare {name} before it runs"):
+                declare()
+
+        assert known is scheduler.job(name="known")(known.function)
+        scheduler.include(mail)
+        assert (["known"], [], []) == ([*scheduler.jobs], scheduler.declarations(), [*mail.jobs])
+
+    async with scheduler:
+        scheduler.include(late)
+        scheduler.every("1s", name="work")(work)
+
+    assert ["known", "later", "work"] == [*scheduler.jobs]
 
 
 class Unreachable(MemoryBackend):
