@@ -38,6 +38,7 @@ __all__ = [
     "PayloadTooLarge",
     "RecordCorrupt",
     "RunCancelled",
+    "RunExists",
     "RunExpired",
     "RunFailed",
     "RunNotFound",
@@ -206,6 +207,23 @@ class EntryNotFound(AnySchedError, LookupError):
     def __init__(self, entry_id: str) -> None:
         super().__init__(f"there is no entry {entry_id!r}")
         self.entry_id = entry_id
+
+
+class RunExists(AnySchedError, ValueError):
+    """A run of another job has that key, or that id, already: it cannot stand for what was asked.
+
+    Args:
+        run_id: that run.
+        job: its job.
+        key: what it is known by, if it was found by its key.
+    """
+
+    def __init__(self, run_id: str, job: str, *, key: str = "") -> None:
+        held = f"key {key!r} is held by run {run_id!r}" if key else f"there is a run {run_id!r} already,"
+        super().__init__(f"{held} of job {job!r}")
+        self.run_id = run_id
+        self.job = job
+        self.key = key
 
 
 class RunNotFound(AnySchedError, LookupError):

@@ -168,6 +168,7 @@ class Job(Generic[P, R_co]):
             InvalidArguments: they do not fit the function.
             CannotEncode: one of them cannot be stored.
             PayloadTooLarge: they, or the metadata, take more than ``max_payload``.
+            RunExists: a run of another job has the ``key`` or ``run_id`` that was asked for.
             JobNotIncluded: the job belongs to no scheduler yet.
             NotOpen: its scheduler is not open.
         """
@@ -180,7 +181,7 @@ class Job(Generic[P, R_co]):
             **options: ``delay``: due this long from now, by the backend's clock. ``at``: due at this instant.
                 ``queue``, ``priority``, ``timeout``, ``retry``, ``expires`` (also an instant), ``result_ttl`` (at least
                 10 s): instead of the job's. ``deadline``: an instant, or a length of time from now, by which it has to
-                have ended. ``key``: what the run goes by while it is live; if a live run has it already, that one is
+                have ended. ``key``: what the run goes by while it is live; if a live run of this job has it, that is
                 returned; ``by_arguments`` makes it from the job and its arguments. ``run_id``: the id, to be able to
                 repeat. ``metadata``: a mapping that the job sees in its context.
 

@@ -18,7 +18,7 @@ from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_clas
 from anyio.abc import TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
-from anysched.backends import Backend
+from anysched.backends import Backend, Enqueued, NewRun
 from anysched.clock import now, to_ms
 from anysched.codec import Codec, JsonCodec
 from anysched.config import (
@@ -30,7 +30,7 @@ from anysched.config import (
     environment,
 )
 from anysched.durations import Duration
-from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
+from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunExists, RunNotFound
 from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
 from anysched.executor import Executor, ExecutorStatistics
 from anysched.identifiers import check_name
@@ -47,7 +47,7 @@ from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import paced
 from anysched.runtime.persisting import Outage
-from anysched.runtime.requesting import new_runs, run_info
+from anysched.runtime.requesting import jobs_of_found, new_runs, run_info
 from anysched.runtime.stopping import Stopping
 from anysched.runtime.telling import Teller
 from anysched.runtime.unwrapping import bare, only_leaf
@@ -414,6 +414,8 @@ class Scheduler(Registry, Managing):
 
         Raises:
             PayloadTooLarge: the arguments of one of them are, and none is stored.
+            RunExists: a run of another job has the ``key`` or ``run_id`` of one of them. The others have been stored:
+                repeated with ids of their own, they are found, not made again.
             BackendUnavailable: unknown whether they were stored; repeat with the same ``run_id``.
         """
         return await self.enqueue_bound(bounds)
@@ -428,27 +430,40 @@ class Scheduler(Registry, Managing):
 
         runs = new_runs(bounds, config=self.config)
         handles: list[Run[Any]] = []
+        refused: RunExists | None = None
 
         if not runs:
             await checkpoint()
 
         for start in range(0, len(runs), _BULK):
             batch = runs[start : start + _BULK]
+            answers, jobs = await self._submit(batch, session)
 
-            try:
-                answers = await session.enqueueing.submit(batch)
-            except BackendUnavailable as error:
-                self._teller.report(error, ErrorContext(kind="enqueue", job=batch[0].job))
-                raise
-
-            for bound, answer in zip(bounds[start:], answers, strict=False):
+            for bound, run, answer in zip(bounds[start:], batch, answers, strict=False):
                 handles.append(Run(answer.id, bound.job.name, self, bound.job.types))
+
+                if jobs and jobs.get(answer.id, run.job) != run.job:
+                    key = "" if answer.id == run.id else run.key
+                    refused = refused or RunExists(answer.id, jobs[answer.id], key=key)
 
             if self._teller.listened_to:
                 for run, answer in zip(batch, answers, strict=True):
-                    self._teller.tell(RunEnqueued(at=now(), run_id=answer.id, job=run.job, created=answer.created))
+                    job = jobs.get(answer.id, run.job)
+                    self._teller.tell(RunEnqueued(at=now(), run_id=answer.id, job=job, created=answer.created))
+
+        if refused is not None:
+            raise refused
 
         return handles  # noqa: ASYNC910 - each batch is a checkpoint, and nothing at all is one above
+
+    async def _submit(self, batch: Sequence[NewRun], session: Session) -> tuple[Sequence[Enqueued], dict[str, str]]:
+        """What stands for each of these runs, and the jobs of those that were there already."""
+        try:
+            answers = await session.enqueueing.submit(batch)
+            return answers, await jobs_of_found(answers, self.backend)
+        except BackendUnavailable as error:
+            self._teller.report(error, ErrorContext(kind="enqueue", job=batch[0].job))
+            raise
 
     @overload
     async def find(self, bound: BoundJob[T], *, key: None = None) -> Run[T] | None: ...

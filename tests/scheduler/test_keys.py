@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 import pytest
 
 from anysched import (
+    Backend,
+    Event,
     InvalidOption,
     MemoryBackend,
     RetryPolicy,
     RunCancelled,
+    RunExists,
     RunFailed,
     RunNotFound,
     RunStatus,
@@ -20,6 +23,7 @@ from anysched import (
     SchedulerConfig,
     by_arguments,
 )
+from anysched.events import RunEnqueued
 
 
 async def test_a_key_names_a_run_while_it_is_live() -> None:
@@ -134,6 +138,83 @@ async def test_a_run_id_makes_enqueueing_repeatable() -> None:
         assert "order-7" == (await work.options(run_id="order-7").enqueue()).id
 
     assert [1] == calls
+
+
+async def test_a_run_of_another_job_does_not_stand_for_what_was_asked(
+    anysched_backend: Backend, real_time: None
+) -> None:
+    """Found by its key or its id, alone or in a bulk, whose other runs are stored. The same job's is returned as it is.
+
+    Break: a handle of the new job decodes the other's result as its own, and what was asked for is never done.
+    """
+    scheduler = Scheduler(anysched_backend)
+
+    @scheduler.job(name="a")
+    async def first(number: int) -> None: ...
+
+    @scheduler.job(name="b")
+    async def second(text: str) -> None: ...
+
+    async with scheduler:
+        held = await first.options(key="k", delay="1h").enqueue(1)
+        named = await first.options(run_id="order-7", delay="1h").enqueue(1)
+
+        with pytest.raises(RunExists) as caught:
+            await second.options(key="k").enqueue("x")
+
+        assert f"key 'k' is held by run {held.id!r} of job 'a'" == str(caught.value)
+        assert (held.id, "a", "k") == (caught.value.run_id, caught.value.job, caught.value.key)
+
+        with pytest.raises(RunExists, match="there is a run 'order-7' already, of job 'a'"):
+            await second.options(run_id="order-7", key="free").enqueue("x")
+
+        assert await scheduler.find(key="free") is None
+        bulk = [second.options(run_id=f"run-{number}", key="k" if number == 1 else None) for number in range(3)]
+
+        with pytest.raises(RunExists, match="key 'k'"):
+            await scheduler.enqueue(*[options.bind("x") for options in bulk])
+
+        assert ["b", "b"] == [(await scheduler.get_run(f"run-{number}")).job for number in (0, 2)]
+
+        with pytest.raises(RunNotFound):
+            await scheduler.get_run("run-1")
+
+        assert held == await first.options(key="k").enqueue(2)
+        assert named == await first.options(run_id="order-7").enqueue(2)
+
+
+async def test_only_what_was_found_is_looked_up() -> None:
+    """One question more where a run was there already, for all that were; none otherwise. Observers hear whose it is.
+
+    Break: asking always doubles the round trips of `enqueue`.
+    """
+    asked: list[list[str]] = []
+    told: list[tuple[str, bool]] = []
+
+    class Asked(MemoryBackend):
+        async def get_runs(self, run_ids: Sequence[str]) -> Any:
+            asked.append([*run_ids])
+            return await super().get_runs(run_ids)
+
+    class Observer:
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, RunEnqueued):
+                told.append((event.job, event.created))
+
+    scheduler = Scheduler(Asked(), observers=[Observer()])
+    first, second = scheduler.job(name="a")(_succeed), scheduler.job(name="b")(_fail)
+
+    async with scheduler:
+        await scheduler.enqueue(first.bind(), second.bind(), first.options(run_id="one").bind())
+        assert [] == asked
+        await scheduler.enqueue(*[first.options(run_id="one").bind()] * 3, first.bind())
+        assert [["one"]] == asked
+        told.clear()
+
+        with pytest.raises(RunExists):
+            await second.options(run_id="one").enqueue()
+
+    assert [("a", False)] == told
 
 
 async def test_what_is_not_there_is_said_to_be_not_there() -> None:

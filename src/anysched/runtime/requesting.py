@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from anysched.attempt_errors import decode_attempt
-from anysched.backends import Corrupt, EntryRecord, NewRun, RunRecord
+from anysched.backends import Backend, Corrupt, Enqueued, EntryRecord, NewRun, RunRecord
 from anysched.clock import from_ms, now_ms
 from anysched.config import SchedulerConfig
 from anysched.entry import Entry, EntryRun, EntrySpec
@@ -17,7 +17,10 @@ from anysched.job import BoundJob
 from anysched.options import decode_options, metadata_size
 from anysched.run import Attempt, RunInfo, RunStatus
 
-__all__ = ["check_size", "entry_of", "entry_run", "new_runs", "run_info"]
+__all__ = ["check_size", "entry_of", "entry_run", "jobs_of_found", "new_runs", "run_info"]
+
+_PAGE = 100
+"""Records that are asked for at once. Each may be as large as max_payload allows."""
 
 _UNCLAIMED = {"unknown": "no live node knows its job", "limit": "its job is at max_concurrent"}
 
@@ -75,6 +78,23 @@ def check_size(bound: BoundJob[Any], most: int) -> None:
 
     if len(bound.settings.options) * 4 > most and (size := metadata_size(bound.settings.options)) > most:
         raise PayloadTooLarge("metadata", bound.job.name, size, most)
+
+
+async def jobs_of_found(answers: Sequence[Enqueued], backend: Backend) -> dict[str, str]:
+    """The jobs of the runs that were there already, by id; of those that can (still) be read. Asks only if there are.
+
+    Args:
+        answers: to what was enqueued.
+        backend: where the runs are.
+    """
+    found = list({answer.id: None for answer in answers if not answer.created})
+    jobs: dict[str, str] = {}
+
+    for start in range(0, len(found), _PAGE):
+        records = await backend.get_runs(found[start : start + _PAGE])
+        jobs |= {record.id: record.job for record in records if isinstance(record, RunRecord)}
+
+    return jobs
 
 
 def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, run_id: str = "") -> NewRun:
