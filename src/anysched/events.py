@@ -139,7 +139,7 @@ class RunHandedBack(_OfAttempt, frozen=True, kw_only=True):
 
 
 class CancellationSwallowed(_OfAttempt, frozen=True, kw_only=True):
-    """A function was cancelled and did not pass that on: a mistake in the function."""
+    """A function was cancelled and did not pass that on: a mistake in the function, unless it runs in a thread."""
 
 
 class RunsExpired(Event, frozen=True, kw_only=True):

@@ -99,6 +99,9 @@ class Run(msgspec.Struct, Generic[R_co], frozen=True, eq=False, weakref=True):
     async def cancel(self) -> None:
         """See to it that it never starts, or stops where it runs. A run that has ended stays as it is.
 
+        One that runs is ``cancelled`` as soon as its function has ended, whatever that still returns or raises, unless
+        it had returned before its node heard of this.
+
         Cancelled itself, this may or may not have happened; it can be repeated.
 
         Raises:

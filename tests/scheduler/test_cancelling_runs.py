@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 
 import anyio
 import pytest
-from anyio import from_thread
+from anyio import from_thread, to_thread
 
-from anysched import Executor, RetryPolicy, RunCancelled, RunStatus, Scheduler, SchedulerConfig, Snooze
+from anysched import (
+    Backend,
+    Executor,
+    RetryPolicy,
+    RunCancelled,
+    RunStatus,
+    Scheduler,
+    SchedulerConfig,
+    Snooze,
+)
 from anysched.clock import now
+from anysched.events import CancellationSwallowed, Event
+from anysched.runtime.attempting import Attempting, Interruption
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def since_start() -> float:
     return (now() - START).total_seconds()
+
+
+def attempting_of(scheduler: Scheduler) -> Attempting:
+    node = scheduler._node
+    assert node is not None
+    assert node.attempting is not None
+    return node.attempting
 
 
 async def test_a_run_that_was_not_started_never_is() -> None:
@@ -110,10 +129,11 @@ async def test_cancelled_is_final_whatever_the_handler_does_about_it(raised: Exc
     assert (str(raised) if raised else None) == (caught.value.error.message if caught.value.error else None)
 
 
-async def test_a_success_that_was_reached_first_stands() -> None:
-    """A handler that swallows the cancellation and returns has succeeded: the cancel came too late, and is told of."""
-    from anysched.events import CancellationSwallowed, Event
+async def test_a_handler_that_swallows_its_cancellation_and_returns_is_cancelled() -> None:
+    """Whoever cancelled a run that was at work is not told that it succeeded; observers are told of the handler.
 
+    Break: looking at what it returned first, the run ends `succeeded`.
+    """
     seen: list[Event] = []
 
     class Observer:
@@ -136,9 +156,82 @@ async def test_a_success_that_was_reached_first_stands() -> None:
         run = await stubborn.enqueue()
         await anyio.sleep(1)
         await run.cancel()
-        assert "anyway" == await run.result()
+
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+        assert RunStatus.CANCELLED == await run.status()
 
     assert [run.id] == [event.run_id for event in seen]
+
+
+async def test_a_thread_that_returns_after_its_cancellation_is_cancelled(
+    anysched_backend: Backend, real_time: None
+) -> None:
+    """It cannot be stopped and need not look: what it returns in the end is of no account, nor is its error.
+
+    Break: looking at what it returned first, the run ends `succeeded`.
+    """
+    scheduler = Scheduler(anysched_backend, config=SchedulerConfig(on_error=lambda error, context: None))
+    began, released = threading.Event(), threading.Event()
+
+    @scheduler.job(retry=RetryPolicy(initial=0))
+    def work(fails: bool) -> str:
+        began.set()
+        released.wait(10)
+
+        if fails:
+            raise ValueError("late")
+
+        return "late"
+
+    async with scheduler.running():
+        for fails in (False, True):
+            run = await work.enqueue(fails)
+            await to_thread.run_sync(began.wait, 10)
+            await run.cancel()
+
+            while attempting_of(scheduler).live[run.id].interruption is None:  # noqa: ASYNC110 - nothing tells of it
+                await anyio.sleep(0.005)
+
+            released.set()
+
+            with pytest.raises(RunCancelled) as caught:
+                await run.result()
+
+            assert ("late" if fails else None) == (caught.value.error and caught.value.error.message)
+            began.clear()
+            released.clear()
+
+
+async def test_a_success_that_was_reached_first_stands(real_time: None) -> None:
+    """A thread has its result, and the loop, which is busy, learns of that only after the cancellation.
+
+    Break: going by what the loop knows, a result that was there is thrown away.
+    """
+    scheduler = Scheduler()
+    began, released = threading.Event(), threading.Event()
+
+    @scheduler.job
+    def work() -> int:
+        began.set()
+        released.wait(10)
+        return 1
+
+    async with scheduler.running():
+        run = await work.enqueue()
+        await to_thread.run_sync(began.wait, 10)
+        released.set()
+        attempting = attempting_of(scheduler)
+        # The loop is held up until the thread is through.
+        deadline = time.monotonic() + 10
+
+        while not attempting.live[run.id].ending.has_value and time.monotonic() < deadline:
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop is meant to be busy
+
+        await scheduler.backend.cancel(run.id)
+        attempting.interrupt([run.id], Interruption.CANCELLED)
+        assert 1 == await run.result()
 
 
 async def test_one_that_waits_for_its_next_attempt_can_be_cancelled() -> None:

@@ -12,7 +12,7 @@ What always holds:
 * From :meth:`Attempting.accept` until its outcome is reported, an attempt is in ``live``.
 * No handler is called after the deadline of its run, as far as the backend's clock is known here.
 * An attempt that was interrupted because the lease was lost, or at a stop, is handed back unless its handler
-  finished first; one whose cancellation was asked for is never retried.
+  finished; one whose cancellation was asked for before its handler finished is cancelled, however that ends.
 * A handler's ``Exception`` is data. So is any other ``BaseException`` it raises, except ``KeyboardInterrupt`` and our
   own cancellation: these mean the process, not the run.
 """
@@ -90,7 +90,10 @@ class LiveAttempt:
         return self._context
 
     def interrupt(self, reason: Interruption) -> None:
-        """Make it end. The first reason counts."""
+        """Make it end, unless it has. The first reason counts."""
+        if self.ending.has_value:
+            return
+
         if self.interruption is None:
             self.interruption = reason
 
@@ -282,7 +285,8 @@ class Attempting:
 
         context = self.base.copy()
         context.run(set_current_run, attempt.context)
-        handler = self.executor.call(job.function, args, kwargs, job.runs_in)
+        function = job.function if job.runs_in != "thread" else _noting_its_end(job.function, ending)
+        handler = self.executor.call(function, args, kwargs, job.runs_in)
 
         try:
             await _listen_to(step_through(handler, context, self.executor.make_room), ending)
@@ -346,6 +350,17 @@ class Attempting:
 
     def _report_progress(self, run: ClaimedRun, fraction: float, message: str) -> None:
         from_thread.run(self._set_progress, run, fraction, message)
+
+
+def _noting_its_end(function: Callable[..., Any], ending: Ending) -> Callable[..., Any]:
+    """A function for a thread: once it has returned that stands, whatever the loop is told until it hears of it."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        ending.has_value = True
+        return value
+
+    return call
 
 
 async def _listen_to(handler: Any, ending: Ending) -> None:

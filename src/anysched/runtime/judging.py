@@ -48,6 +48,8 @@ class Ending:
     timed_out: bool = False
     limit: float | None = None
     """The time limit, if it was that which passed, and not the deadline."""
+    has_value: bool = False
+    """The function has returned in its thread, which the loop may not know yet."""
     came_back: bool = False
     """The handler returned or raised, and no cancellation passed through it."""
     interrupted: bool = False
@@ -104,13 +106,14 @@ class Judge:
         if ending.swallowed:
             self._tell_swallowed(attempt)
 
-        if ending.returned:
-            return self._succeeded(attempt, ending.value, took)
-
         reason = attempt.interruption
 
+        # Also if it returned: a thread cannot be stopped, and whoever cancelled was told that nothing will come of it.
         if reason is not None and reason.name == "CANCELLED":
             return self._cancelled(attempt, ending.error)
+
+        if ending.returned:
+            return self._succeeded(attempt, ending.value, took)
 
         if reason is not None or (ending.interrupted and ending.error is None):
             return self._handed_back(attempt.run)
