@@ -179,11 +179,13 @@ class Scheduler(Registry, Managing):
         Raises:
             BackendUnavailable: the backend cannot be reached.
             BackendRefused: it does not let us in.
+            InvalidState: it is open in another thread. So says whatever is asked of it there.
         """
         session = self._session
         me = get_current_task().id
 
         if session is not None:
+            self._belongs_here("`async with`")
             await session.ready.wait()
 
             if self._session is session and not session.over:
@@ -259,6 +261,8 @@ class Scheduler(Registry, Managing):
             InvalidConfig: the queues cannot be.
             InvalidState: it runs already, or its executor does in another scheduler.
         """
+        self._belongs_here("run()")
+
         if self._stopping is not None:
             raise InvalidState("this scheduler", "running already", "it runs once at a time")
 
@@ -346,6 +350,8 @@ class Scheduler(Registry, Managing):
         Runs that nobody has taken stay where they are, for any node that comes: whoever waits for the result of one
         waits on.
         """
+        self._belongs_here("stop()")
+
         if self._stopping is not None:
             self._stopping.set()
 
@@ -567,14 +573,21 @@ class Scheduler(Registry, Managing):
 
     # --- inside ------------------------------------------------------------------------------------------------
 
+    def _belongs_here(self, what: str) -> None:
+        if self._session is not None:
+            self._session.belongs_here(what)
+
     def _runs(self) -> bool:
         return self._node is not None
 
     def _opened(self, what: str) -> Session:
-        if self._session is None:
+        session = self._session
+
+        if session is None:
             raise NotOpen(what)
 
-        return self._session
+        session.belongs_here(what)
+        return session
 
     def _backend(self, what: str) -> Backend:
         self._opened(what)

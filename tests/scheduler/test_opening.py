@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import pytest
 from anyio import create_task_group, current_time
 
 from anysched import (
+    Backend,
     BackendUnavailable,
     Blueprint,
     Cron,
@@ -293,6 +295,51 @@ def test_a_namespace_of_the_environment_is_not_for_a_backend_object() -> None:
 
     with pytest.raises(InvalidOption, match="namespace"):
         Scheduler.from_env(environ, backend=backend, namespace="mine")
+
+
+@pytest.mark.parametrize("other_loop", ["asyncio", "trio"])
+async def test_an_open_scheduler_belongs_to_its_thread(
+    anysched_backend: Backend, other_loop: str, real_time: None
+) -> None:
+    """In an event loop of another thread all that is asked of it is refused; the owner goes on, and takes calls that
+    are sent to its thread. When it has been closed another thread can open it.
+
+    Break: unnoticed, what waits for an answer waits for ever, or an event of the owner's breaks its node.
+    """
+    scheduler = Scheduler(anysched_backend)
+    work = with_job(scheduler)
+
+    async def use() -> int:
+        async with scheduler.running():
+            return await (await work.enqueue()).result()
+
+    async def ask(run: Any) -> None:
+        for question in (
+            work.enqueue,
+            run.result,
+            run.cancel,
+            run.info,
+            scheduler.entries,
+            lambda: scheduler.find(key="k"),
+            lambda: scheduler.lock("l").__aenter__(),
+            lambda: anyio.to_thread.run_sync(scheduler.stop),
+            use,
+        ):
+            with anyio.fail_after(5), pytest.raises(InvalidState, match=r"open in another thread: use .* there"):
+                await question()
+
+    async with scheduler:
+        async with scheduler.running():
+            run = await work.enqueue()
+            await run.result()
+            await anyio.to_thread.run_sync(partial(anyio.run, ask, run, backend=other_loop))
+            sent = await anyio.to_thread.run_sync(anyio.from_thread.run, work.enqueue)
+            assert [1, 1] == [await sent.result(), await (await work.enqueue()).result()]
+
+        # Open and not running is as good as open.
+        await anyio.to_thread.run_sync(partial(anyio.run, ask, run, backend=other_loop))
+
+    assert 1 == await anyio.to_thread.run_sync(partial(anyio.run, use, backend=other_loop))
 
 
 async def test_guests_of_a_failed_opening_try_for_themselves() -> None:

@@ -2,6 +2,11 @@
 
 The first to enter opens; whoever enters after that is a guest of the same session. The opener leaves last: its exit
 waits for the guests, since closing the connection under them would lose what they are settling.
+
+What always holds:
+
+* All of it happens in the thread, and so in the event loop, of the opener. Events, batches and connections belong to
+  that: touched from elsewhere, at best nobody wakes up, and at worst the opener's own work fails.
 """
 
 from __future__ import annotations
@@ -9,12 +14,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from threading import get_ident
 
 from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin, Event, create_task_group, move_on_after
 from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Backend, Enqueued, NewRun
+from anysched.errors import InvalidState
 from anysched.identifiers import make_node_id
 from anysched.runtime.batching import Batcher
 from anysched.runtime.listening import Listening
@@ -56,6 +63,7 @@ class Session(AsyncContextManagerMixin):
     closed: Event = field(factory=Event)
     closing: bool = field(default=False, init=False)
     """The opener leaves."""
+    _thread: int = field(factory=get_ident, init=False)
     _depths: dict[int, int] = field(factory=dict[int, int], init=False)
     """How often each task has entered, the opener's own first time not counted."""
     _quiet: Event = field(factory=Event, init=False)
@@ -77,6 +85,20 @@ class Session(AsyncContextManagerMixin):
     def over(self) -> bool:
         """Whether it is too late to enter: the opener leaves, and waits for nobody."""
         return self.closing and not self._depths
+
+    def belongs_here(self, what: str) -> None:
+        """Refuse to be used in another thread than that in which it was opened.
+
+        Args:
+            what: is to be done.
+
+        Raises:
+            InvalidState: this is another one.
+        """
+        if self._thread != get_ident():
+            raise InvalidState(
+                "this scheduler", "open in another thread", f"use {what} there, by anyio.from_thread.run"
+            )
 
     def enter(self, task: int) -> None:
         """This task uses the session too, or once more."""
