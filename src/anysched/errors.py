@@ -49,7 +49,23 @@ __all__ = [
 
 
 class AnySchedError(Exception):
-    """The base of every error that anysched raises on purpose."""
+    """The base of every error that anysched raises on purpose.
+
+    It can be copied, and pickled on its way between processes, with its message and its attributes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default the message is given to `__init__` in place of the arguments that it was made of.
+        return _made_anew, (type(self), self.args), self.__dict__
+
+
+def _made_anew(kind: type[AnySchedError], args: tuple[Any, ...]) -> AnySchedError:
+    """An error of this kind without a call of its own ``__init__``; its attributes come after that."""
+    # What is built in is also initialised by what is built in: `ImportError`, for one, keeps its message apart.
+    built_in: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    error = built_in.__new__(kind, *args)
+    built_in.__init__(error, *args)
+    return error
 
 
 # --- what the caller wrote -----------------------------------------------------------------------------------

@@ -42,9 +42,6 @@ class RetryAfter(AnySchedError):
         self.delay = parse_duration(delay, name="delay")
         super().__init__(f"to be retried after {format_duration(self.delay)}")
 
-    def __reduce__(self) -> tuple[type[RetryAfter], tuple[timedelta]]:
-        return type(self), (self.delay,)
-
 
 class Snooze(AnySchedError):
     """Raised by a handler: not now, again after this long. It uses up no attempt.
@@ -56,9 +53,6 @@ class Snooze(AnySchedError):
     def __init__(self, delay: Duration) -> None:
         self.delay = parse_duration(delay, name="delay")
         super().__init__(f"snoozed for {format_duration(self.delay)}")
-
-    def __reduce__(self) -> tuple[type[Snooze], tuple[timedelta]]:
-        return type(self), (self.delay,)
 
 
 class DoNotRetry(AnySchedError):
