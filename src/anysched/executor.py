@@ -63,7 +63,7 @@ class ExecutorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
-def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Call a function of a module, here: in a worker process, which finds a job under the function's name.
 
     Args:
@@ -71,9 +71,22 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         name: the function's, or its job's.
         args: positional arguments.
         kwargs: keyword arguments.
+
+    Returns:
+        How it ended, for :func:`~anysched.runtime.crossing.unpack`.
     """
-    found = getattr(import_module(module), name)
-    return getattr(found, "function", found)(*args, **kwargs)
+    from anysched.runtime.crossing import pack_error, pack_value
+
+    try:
+        found = getattr(import_module(module), name)
+        return pack_value(getattr(found, "function", found)(*args, **kwargs))
+    except KeyboardInterrupt:
+        # It means us all.
+        raise
+    except BaseException as error:  # noqa: BLE001, ASYNC103 - it is raised again where it was called from
+        # Also SystemExit: AnyIO's worker would end by it, and the next function that is sent there fail.
+        traceback = error.__traceback__
+        return pack_error(error.with_traceback(traceback.tb_next if traceback else None))  # noqa: ASYNC104 - as above
 
 
 def _at_least_one(instance: object, attribute: Any, value: object) -> None:
@@ -241,6 +254,10 @@ class Executor:
             runs_in: ``"loop"``; ``"thread"``: awaited to its end even if cancelled, it may poll
                 ``anyio.from_thread.check_cancelled()``; ``"process"``: killed if cancelled, its arguments are
                 pickled on their way to the worker process.
+
+        Raises:
+            BaseException: what the function raised. From a process it comes as an instance of the same class, or of one
+                made in its likeness, with its traceback as text in its cause.
         """
         if runs_in == "loop":
             return await function(*args, **kwargs)
@@ -253,12 +270,14 @@ class Executor:
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process
 
+        from anysched.runtime.crossing import unpack
+
         if self._processes is None:
             self._processes = CapacityLimiter(
                 self.max_processes or to_process.current_default_process_limiter().total_tokens
             )
 
-        return await to_process.run_sync(bound, cancellable=True, limiter=self._processes)
+        return unpack(await to_process.run_sync(bound, cancellable=True, limiter=self._processes))
 
     def statistics(self) -> ExecutorStatistics:
         """A snapshot."""
