@@ -317,7 +317,10 @@ class Backend(Protocol):
         """Store an entry; ``False``, and nothing changed, if the id exists and ``replace`` is false.
 
         The same ``nonce`` again is answered ``True``. Replacing keeps the counts and last times, the runs, and a pause
-        with its note; a finished one is active again. Every inbox gets ``Hint("entries")`` if its next time is now the
+        with its note. With the same ``revision`` it keeps the place in time and the status too, also that of a finished
+        entry, and changes nothing but ``declared``; one that had been retired is active again, as by :meth:`declare`.
+        With another ``revision`` the entry moves to the new rule and ``next_ms``, and a finished one is active again; a
+        fire that was due is counted as missed. Every inbox gets ``Hint("entries")`` if its next time is now the
         earliest; likewise whenever another operation makes it so.
         """
         ...
@@ -328,7 +331,7 @@ class Backend(Protocol):
         Remembers for ``ttl_ms`` (from now, and again from each :meth:`renew` of a node of that program) that
         ``program`` declares these ids and no others. For each entry: absent: ``"added"``; present with the same
         ``revision``: ``"kept"`` with its place in time (if it had been retired, it is active again from ``next_ms``:
-        ``"added"``); another ``revision``: ``"moved"`` to the new rule and ``next_ms``, keeping counts and a pause; an
+        ``"added"``); another ``revision``: ``"moved"`` as by :meth:`put_entry`, keeping counts and a pause; an
         entry of that id that was added at run time: ``"foreign"``, left alone. All that is stored here is marked as
         declared.
         """

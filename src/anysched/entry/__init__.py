@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anysched.entry.planning import FirePlan, first_fire, plan_fire
+from anysched.entry.planning import FirePlan, first_fire, plan_fire, plan_surrender
 from anysched.entry.policy import EntryPolicy, Misfire, Overlap
 from anysched.entry.spec import EntrySpec
 from anysched.entry.view import Entry, EntryRun, EntryStatus
@@ -18,4 +18,5 @@ __all__ = [
     "Overlap",
     "first_fire",
     "plan_fire",
+    "plan_surrender",
 ]

@@ -17,14 +17,14 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 
 from anysched.clock import from_ms, to_ms
 from anysched.entry.spec import EntrySpec
 from anysched.identifiers import digest
 from anysched.schedules import Every, Schedule
 
-__all__ = ["MISFIRE_TOLERANCE", "MOST_FIRES", "MOST_SLOTS", "FirePlan", "first_fire", "plan_fire"]
+__all__ = ["MISFIRE_TOLERANCE", "MOST_FIRES", "MOST_SLOTS", "FirePlan", "first_fire", "plan_fire", "plan_surrender"]
 
 MISFIRE_TOLERANCE: Final = timedelta(seconds=2)
 """A fire that is no later than this is in time, not missed.
@@ -109,6 +109,13 @@ def plan_fire(spec: EntrySpec, *, entry_id: str, cursor: datetime, now: datetime
 
     most = MOST_FIRES if limit is None else min(MOST_FIRES, limit - run_count)
     return _plan_slots(spec, slots, slots.at(cursor_ms), now_ms, most)
+
+
+def plan_surrender(spec: EntrySpec, *, entry_id: str, cursor: datetime, now: datetime, run_count: int) -> FirePlan:
+    """Give up all that is due, since the entry is about to get another rule: the arguments of :func:`plan_fire`."""
+    rule = evolve(spec, policy=evolve(spec.policy, misfire="skip"))
+    plan = plan_fire(rule, entry_id=entry_id, cursor=cursor, now=now, run_count=run_count)
+    return msgspec.structs.replace(plan, fires=(), missed=plan.missed + len(plan.fires))
 
 
 # --- slots and cursors --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from anyio.lowlevel import checkpoint
 
-from anysched.backends import Backend, Corrupt, EntryRecord, EntryWrite, NodeRecord, QueueRecord, Totals
+from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
 from anysched.durations import shortened
@@ -20,7 +20,9 @@ from anysched.options import check_kind, check_known
 from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
+from anysched.runtime.replacing import count_overdue, entry_write
 from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
+from anysched.runtime.telling import Teller
 from anysched.schedules import Schedule, parse_schedule
 
 __all__ = ["Managing"]
@@ -33,6 +35,7 @@ class Managing(RunHome, ABC):
 
     config: SchedulerConfig
     jobs: dict[str, Job[..., Any]]
+    _teller: Teller
 
     @abstractmethod
     def _backend(self, what: str) -> Backend:
@@ -55,7 +58,9 @@ class Managing(RunHome, ABC):
             schedule: a :class:`Schedule`, a cron expression in the configured time zone, or ``"@every 30s"``.
             bound: the call, as ``job.bind(...)``.
             id: what the entry goes by; made for you if it is not given.
-            replace: take the place of an entry of that id; its counts, and a pause, stay.
+            replace: take the place of an entry of that id. Added again as it was written before, it stays as it is:
+                with its place in time, its status, its counts. Changed, it moves to the new rule, what the old one had
+                due is counted as missed, and its counts, and a pause, stay.
             **policy: ``overlap``, ``misfire``, ``misfire_grace``, ``jitter``, ``start_at``, ``end_at``, ``limit``.
 
         Raises:
@@ -77,14 +82,10 @@ class Managing(RunHome, ABC):
         spec = EntrySpec.of(rule, bound, EntryPolicy(**policy))
         entry_id = check_name("id", id) if id is not None else f"{bound.job.name}:{make_run_id(now_ms())}"
         now = from_ms(await backend.time_ms())
-        spec = spec.anchored(now)
-        first = first_fire(spec, entry_id=entry_id, now=now)
-        write = EntryWrite(
-            id=entry_id,
-            spec=spec.to_text(),
-            revision=spec.revision,
-            next_ms=to_ms(first) if first is not None else 0,
-        )
+        write = entry_write(entry_id, spec, now)
+
+        if replace:
+            await count_overdue(backend, write, now, self._teller)
 
         if not await backend.put_entry(write, replace=replace, nonce=make_nonce()):
             raise EntryExists(entry_id)

@@ -1,13 +1,14 @@
 """Entries declared in code, held against those that are stored.
 
 A declared entry belongs to the programs that declare it. Unchanged, it keeps its place in time over a restart;
-changed, it moves to the new rule; and when no running program declares it any more it is retired by whoever finds it
-due. Entries added at run time are never touched.
+changed, it moves to the new rule, and what the old one had due is counted as missed; and when no running program
+declares it any more it is retired by whoever finds it due. Entries added at run time are never touched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from hashlib import blake2b
 
 from attrs import define, field
@@ -15,9 +16,10 @@ from attrs import define, field
 from anysched.backends import Backend, EntryWrite
 from anysched.clock import from_ms, to_ms
 from anysched.config import ErrorContext
-from anysched.entry import first_fire
 from anysched.errors import EntryExists
+from anysched.identifiers import make_nonce
 from anysched.registry import Declaration
+from anysched.runtime.replacing import count_overdue, entry_write
 from anysched.runtime.telling import Teller
 
 __all__ = ["Reconciling"]
@@ -48,22 +50,8 @@ class Reconciling:
     async def declare(self, ttl_ms: int) -> None:
         """Reconcile all of them. Repeatable."""
         now = from_ms(await self.backend.time_ms())
-        writes: list[EntryWrite] = []
-
-        for declared in self.declarations:
-            spec = declared.spec.anchored(now)
-            first = first_fire(spec, entry_id=declared.id, now=now)
-            next_ms = to_ms(first) if first is not None else 0
-            # The revision is that of what was written, before it got an anchor: a restart is no change.
-            writes.append(
-                EntryWrite(
-                    id=declared.id,
-                    spec=spec.to_text(),
-                    revision=declared.spec.revision,
-                    next_ms=next_ms,
-                    declared=True,
-                )
-            )
+        writes = [entry_write(declared.id, declared.spec, now, declared=True) for declared in self.declarations]
+        await self._count_overdue(writes, now)
 
         for start in range(0, max(len(writes), 1), _BATCH):
             batch = writes[start : start + _BATCH]
@@ -73,3 +61,15 @@ class Reconciling:
                 if answer == "foreign":
                     error = EntryExists(write.id)
                     self.teller.report(error, ErrorContext(kind="tick", entry_id=write.id))
+
+    async def _count_overdue(self, writes: Sequence[EntryWrite], now: datetime) -> None:
+        """What changed entries have had due would be lost with their old rules; it is counted as missed."""
+        if not writes:
+            return
+
+        first_ms = (await self.backend.tick(make_nonce(), (), count=0)).next_due_ms
+
+        # Where somebody fires entries none is overdue, and they need not be read.
+        if 0 < first_ms <= to_ms(now):
+            for write in writes:
+                await count_overdue(self.backend, write, now, self.teller)

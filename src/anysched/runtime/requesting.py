@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from anysched.attempt_errors import decode_attempt
-from anysched.backends import Backend, Corrupt, Enqueued, EntryRecord, NewRun, RunRecord
-from anysched.clock import from_ms, now_ms
+from anysched.backends import Backend, Corrupt, DueEntry, Enqueued, EntryRecord, Fire, NewRun, RunRecord
+from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
-from anysched.entry import Entry, EntryRun, EntrySpec
+from anysched.entry import Entry, EntryRun, EntrySpec, FirePlan
 from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
 from anysched.identifiers import fire_run_id, make_run_ids
 from anysched.job import BoundJob
 from anysched.options import decode_options, metadata_size
 from anysched.run import Attempt, RunInfo, RunStatus
 
-__all__ = ["check_size", "entry_of", "entry_run", "jobs_of_found", "new_runs", "run_info"]
+__all__ = ["check_size", "entry_fire", "entry_of", "entry_run", "jobs_of_found", "new_runs", "run_info"]
 
 _PAGE = 100
 """Records that are asked for at once. Each may be as large as max_payload allows."""
@@ -117,6 +117,22 @@ def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, run_id: str = "")
         entry_id=entry_id,
         scheduled_for_ms=fire_ms,
         options=spec.options,
+    )
+
+
+def entry_fire(entry: DueEntry, spec: EntrySpec, plan: FirePlan) -> Fire:
+    """What is to be done about a due entry, in the words of storage."""
+    return Fire(
+        entry_id=entry.id,
+        revision=entry.revision,
+        cursor_ms=entry.cursor_ms,
+        next_ms=to_ms(plan.next_at) if plan.next_at is not None else 0,
+        end=plan.end,
+        after_ms=plan.after // timedelta(milliseconds=1),
+        runs=tuple(entry_run(entry.id, spec, to_ms(fire_at)) for fire_at in plan.fires),
+        missed=plan.missed,
+        overlap=spec.policy.overlap,
+        limit=spec.policy.limit or 0,
     )
 
 

@@ -15,7 +15,6 @@ What always holds:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from functools import partial
 
 from anyio import TASK_STATUS_IGNORED, Event, move_on_after
@@ -23,14 +22,14 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Backend, Corrupt, DueEntry, Fire, FireAnswer, TickReply
-from anysched.clock import from_ms, to_ms
+from anysched.clock import from_ms
 from anysched.config import ErrorContext
-from anysched.entry import EntrySpec, FirePlan, plan_fire
+from anysched.entry import EntrySpec, plan_fire
 from anysched.errors import AnySchedError, RecordCorrupt
 from anysched.events import EntryFired, EntryRetired, FireSkipped, FiresMissed, RecordSetAside
 from anysched.identifiers import make_nonce
 from anysched.runtime.persisting import Outage, persist
-from anysched.runtime.requesting import entry_run
+from anysched.runtime.requesting import entry_fire
 from anysched.runtime.telling import Teller
 
 __all__ = ["Ticking"]
@@ -114,7 +113,7 @@ class Ticking:
             self._report(entry, error)
             return None
 
-        return _fire(entry, spec, plan)
+        return entry_fire(entry, spec, plan)
 
     def _pause(self, reply: TickReply) -> float:
         """Seconds until there may be something to fire."""
@@ -170,18 +169,3 @@ class Ticking:
 
         if self.teller.listened_to:
             self.teller.tell(RecordSetAside(at=from_ms(reply.now_ms), record=f"entry {bad.id}", reason=bad.reason))
-
-
-def _fire(entry: DueEntry, spec: EntrySpec, plan: FirePlan) -> Fire:
-    return Fire(
-        entry_id=entry.id,
-        revision=entry.revision,
-        cursor_ms=entry.cursor_ms,
-        next_ms=to_ms(plan.next_at) if plan.next_at is not None else 0,
-        end=plan.end,
-        after_ms=plan.after // timedelta(milliseconds=1),
-        runs=tuple(entry_run(entry.id, spec, to_ms(fire_at)) for fire_at in plan.fires),
-        missed=plan.missed,
-        overlap=spec.policy.overlap,
-        limit=spec.policy.limit or 0,
-    )

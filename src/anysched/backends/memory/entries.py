@@ -27,6 +27,9 @@ def put(state: State, write: EntryWrite, *, replace: bool, nonce: str) -> bool:
     elif not replace:
         return False
 
+    elif _is_unchanged(entry, write):
+        entry.declared = write.declared
+
     else:
         _change(state, entry, write)
 
@@ -53,9 +56,7 @@ def _declare(state: State, write: EntryWrite) -> str:
     if not entry.declared:
         return "foreign"
 
-    retired = entry.status == "finished" and entry.note == RETIRED
-
-    if entry.revision == write.revision and not retired:
+    if _is_unchanged(entry, write):
         return "kept"
 
     answer = "added" if entry.revision == write.revision else "moved"
@@ -71,8 +72,17 @@ def _add(state: State, write: EntryWrite) -> Entry:
     return entry
 
 
+def _is_unchanged(entry: Entry, write: EntryWrite) -> bool:
+    """Whether an entry has this very rule, and follows it or has come to its end by it."""
+    retired = entry.status == "finished" and entry.note == RETIRED
+    return entry.revision == write.revision and not retired
+
+
 def _change(state: State, entry: Entry, write: EntryWrite) -> None:
     entry.take(write)
+
+    if entry.status == "active" and 0 < entry.next_ms <= state.now:
+        entry.missed_count += 1
 
     if entry.status == "paused":
         entry.next_ms = write.next_ms

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from anysched.backends import EntryRecord
 
 from .stage import LATER, Stage, Staged, entry_write
@@ -75,10 +77,66 @@ class EntryConformance(Staged):
         now = await stage.backend.time_ms()
 
         for name in ("paused", "finished"):
-            assert await stage.backend.put_entry(entry_write(name, next_ms=now), replace=True, nonce=stage.nonce())
+            write = entry_write(name, revision="r2", next_ms=now)
+            assert await stage.backend.put_entry(write, replace=True, nonce=stage.nonce())
 
         assert ("paused", "why") == ((record := await stage.entry("paused")).status, record.note)
         assert ("active", ["finished"]) == ((await stage.entry("finished")).status, await stage.due())
+
+    async def test_an_entry_that_is_put_again_unchanged_keeps_its_place(self, stage: Stage) -> None:
+        """In time, and its status, counts, and the text of its rule; it is known by its revision.
+
+        Break: a program that adds its entries at each start never fires what takes longer than it runs.
+        """
+        overdue = await stage.put("overdue")
+        await stage.fire("a", entry_id="overdue", missed=3, next_ms=overdue + 1)
+        await stage.put("finished", next_ms=0)
+        await stage.put("paused", next_ms=overdue + LATER)
+        await stage.backend.pause_entry("paused", "why")
+        await stage.backend.declare("p", [entry_write("declared", next_ms=overdue + LATER)], ttl_ms=LATER)
+        await stage.advance(5)
+        names = ("overdue", "finished", "paused", "declared")
+        before = [await stage.entry(name) for name in names]
+
+        for name in names:
+            write = entry_write(name, spec="anchored anew", next_ms=overdue + 7 * LATER)
+            assert await stage.backend.put_entry(write, replace=True, nonce=stage.nonce())
+
+        before[3] = replace(before[3], declared=False)
+        assert before == [await stage.entry(name) for name in names]
+        assert ["overdue"] == await stage.due()
+
+    async def test_what_was_due_when_an_entry_changed_is_counted_as_missed(self, stage: Stage) -> None:
+        """Put or declared; not if it was not due yet, or paused."""
+        now = await stage.backend.time_ms()
+        cursors = {"due": now, "paused": now, "ahead": now + LATER}
+
+        for name, next_ms in cursors.items():
+            await stage.put(name, next_ms=next_ms)
+            await stage.backend.declare("p", [entry_write(f"{name}2", next_ms=next_ms)], ttl_ms=LATER)
+
+        for name in ("paused", "paused2"):
+            await stage.backend.pause_entry(name, "")
+
+        for name in cursors:
+            write = entry_write(name, revision="r2", next_ms=now + LATER)
+            assert await stage.backend.put_entry(write, replace=True, nonce=stage.nonce())
+
+        writes = [entry_write(f"{name}2", revision="r2", next_ms=now + LATER) for name in cursors]
+        assert ["moved"] * 3 == await stage.backend.declare("p", writes, ttl_ms=LATER)
+        found = [await stage.entry(name) for name in (*cursors, *(f"{name}2" for name in cursors))]
+        assert [1, 0, 0] * 2 == [entry.missed_count for entry in found]
+        assert {now + LATER} == {entry.next_ms for entry in found}
+
+    async def test_a_retired_entry_that_is_put_again_is_active(self, stage: Stage) -> None:
+        """From its new time, since it had not come to its end by itself."""
+        await stage.backend.declare("p", [entry_write("entry")], ttl_ms=LATER)
+        await stage.backend.declare("p", [], ttl_ms=LATER)
+        assert [] == await stage.due()
+        assert await stage.backend.put_entry(entry_write("entry", next_ms=LATER), replace=True, nonce="n")
+
+        record = await stage.entry()
+        assert ("active", "", LATER, False) == (record.status, record.note, record.next_ms, record.declared)
 
     # --- listing and looking ---------------------------------------------------------------------------------
 
@@ -142,12 +200,13 @@ class EntryConformance(Staged):
         async with stage.inbox("me") as inbox:
             await stage.put("a", next_ms=now + 9 * LATER)
             await inbox.expect("entries")
-            await stage.backend.put_entry(entry_write("a", next_ms=now + 8 * LATER), replace=True, nonce="n")
+            sooner = entry_write("a", revision="r2", next_ms=now + 8 * LATER)
+            await stage.backend.put_entry(sooner, replace=True, nonce="n")
             await inbox.expect("entries")
             await stage.backend.declare("p", [entry_write("d", next_ms=now + 7 * LATER)], ttl_ms=LATER)
             await inbox.expect("entries")
             await stage.backend.pause_entry("a", "")
-            await stage.backend.resume_entry("a", revision="r1", next_ms=now + 6 * LATER)
+            await stage.backend.resume_entry("a", revision="r2", next_ms=now + 6 * LATER)
             await inbox.expect("entries")
 
             await stage.put("later", next_ms=now + 10 * LATER)
@@ -273,7 +332,7 @@ class EntryConformance(Staged):
     async def test_a_moved_entry_keeps_its_counts(self, stage: Stage) -> None:
         """Like a replaced one."""
         await stage.backend.declare("p", [entry_write("entry", next_ms=1)], ttl_ms=LATER)
-        await stage.fire("a", missed=2)
+        await stage.fire("a", missed=2, next_ms=await stage.backend.time_ms() + LATER)
         await stage.backend.declare("p", [entry_write("entry", next_ms=5, revision="r2")], ttl_ms=LATER)
 
         record = await stage.entry()

@@ -10,8 +10,6 @@
 -- include: rules
 -- include: programs
 
-local RETIRED = 'no longer declared'
-
 local function declare(new)
   local known = rules.find(new[ENTRY.id])
 
@@ -24,19 +22,12 @@ local function declare(new)
     return 'foreign'
   end
 
-  local retired = known.status == 'finished' and known.note == RETIRED
-
-  if known.revision == new[ENTRY.revision] then
-    if not retired then
-      return 'kept'
-    end
-
-    rules.change(new, true, known.status)
-    return 'added'
+  if rules.is_unchanged(new, known) then
+    return 'kept'
   end
 
-  rules.change(new, true, known.status)
-  return 'moved'
+  rules.change(new, true, known)
+  return known.revision == new[ENTRY.revision] and 'added' or 'moved'
 end
 
 local entries = cmsgpack.unpack(ARGV[2])

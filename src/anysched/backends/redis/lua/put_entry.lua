@@ -19,10 +19,12 @@ local known = rules.find(new[ENTRY.id])
 
 if not known then
   rules.add(new, new[ENTRY.declared])
-elseif ARGV[2] == '1' then
-  rules.change(new, new[ENTRY.declared], known.status)
-else
+elseif ARGV[2] ~= '1' then
   return 0
+elseif rules.is_unchanged(new, known) then
+  redis.call('HSET', keys.entry(new[ENTRY.id]), 'declared', new[ENTRY.declared] and 1 or 0)
+else
+  rules.change(new, new[ENTRY.declared], known)
 end
 
 memos.memorise('put:' .. ARGV[3], '1')

@@ -29,7 +29,9 @@ class _Account:
     """What is known of one entry."""
 
     spec: EntrySpec
+    revision: str
     status: str = "active"
+    retired: bool = False
     cursor_ms: int | None = None
     """The fire that it waits for; ``None`` while that depends on the end of a run."""
     earliest_ms: int = 0
@@ -75,9 +77,9 @@ class _Book:
 
         match command.name:
             case "put_entry" if answer and not self._is_repeated(f"put {arguments['nonce']}", True, at):
-                self._put(arguments["entry"])
+                self._put(arguments["entry"], at)
             case "declare":
-                self._declared(arguments["entries"], answer)
+                self._declared(arguments["entries"], answer, at)
             case "pause_entry" if answer:
                 self._set(arguments["entry_id"], {"active": "paused"})
             case "resume_entry" if answer:
@@ -103,24 +105,28 @@ class _Book:
 
     # --- entries -----------------------------------------------------------------------------------------------
 
-    def _put(self, write: EntryWrite) -> None:
+    def _put(self, write: EntryWrite, at: int) -> None:
         spec = EntrySpec.from_text(write.spec)
         account = self.accounts.get(write.id)
 
         if account is None or account.status == "removed":
-            account = self.accounts[write.id] = _Account(spec)
+            account = self.accounts[write.id] = _Account(spec, write.revision)
+        elif account.revision == write.revision and not account.retired:
+            return
+        elif account.status == "active" and account.cursor_ms and account.cursor_ms * 1000 <= at:
+            account.missed += 1
 
-        account.spec = spec
+        account.spec, account.revision, account.retired = spec, write.revision, False
         account.cursor_ms = write.next_ms
         account.has_limit = account.has_limit or spec.policy.limit is not None
 
         if account.status != "paused":
             account.status = "active" if write.next_ms else "finished"
 
-    def _declared(self, writes: list[EntryWrite], answers: list[str]) -> None:
+    def _declared(self, writes: list[EntryWrite], answers: list[str], at: int) -> None:
         for write, answer in zip(writes, answers, strict=True):
             if answer in ("added", "moved"):
-                self._put(write)
+                self._put(write, at)
 
     def _set(self, entry_id: str, moves: dict[str, str]) -> None:
         account = self.accounts[entry_id]
@@ -145,6 +151,7 @@ class _Book:
 
         for entry_id in reply.retired:
             self.accounts[entry_id].status = "finished"
+            self.accounts[entry_id].retired = True
 
     def _fired(self, account: _Account, fire: Fire, answer: FireAnswer, at: int) -> None:
         about = f"entry {fire.entry_id} fired for {when(fire.cursor_ms * 1000)}"

@@ -1,7 +1,9 @@
 -- Storing entries. A new entry is an array as ENTRY names its places.
 -- include: cursors
 
-local rules = {}
+local rules = {
+  RETIRED = 'no longer declared',
+}
 
 function rules.set_rule(new, declared)
   redis.call(
@@ -18,12 +20,23 @@ function rules.add(new, declared)
   cursors.activate(id, new[ENTRY.next_ms])
 end
 
--- Gives an entry another rule. A paused one stays paused, with its note.
-function rules.change(new, declared, status)
+-- Whether an entry has this very rule, and follows it or has come to its end by it.
+function rules.is_unchanged(new, known)
+  local retired = known.status == 'finished' and known.note == rules.RETIRED
+  return known.revision == new[ENTRY.revision] and not retired
+end
+
+-- Gives an entry another rule. A paused one stays paused, with its note. A fire that was due counts as missed.
+function rules.change(new, declared, known)
   local id = new[ENTRY.id]
+  local cursor_ms = known.status == 'active' and records.whole(known.next_ms) or 0
   rules.set_rule(new, declared)
 
-  if status == 'paused' then
+  if cursor_ms > 0 and cursor_ms <= clock.NOW then
+    redis.call('HSET', keys.entry(id), 'missed_count', (records.whole(known.missed_count) or 0) + 1)
+  end
+
+  if known.status == 'paused' then
     redis.call('HSET', keys.entry(id), 'next_ms', new[ENTRY.next_ms])
     return
   end
@@ -34,6 +47,6 @@ end
 
 -- What is known of an entry; nil if there is none, or only a record that cannot be read.
 function rules.find(id)
-  local entry = records.pick(keys.entry(id), {'status', 'revision', 'declared', 'note'})
+  local entry = records.pick(keys.entry(id), {'status', 'revision', 'declared', 'note', 'next_ms', 'missed_count'})
   return entry and entry.revision and entry.status and entry
 end

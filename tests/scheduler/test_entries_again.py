@@ -1,0 +1,131 @@
+"""Entries that are stored again: unchanged at each start of a program, or with another rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from anysched import Scheduler, SchedulerConfig, current_run
+from anysched.clock import now
+from anysched.events import Event, FiresMissed
+from anysched.testing import sleep_until_instant
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.missed: list[tuple[str, int]] = []
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, FiresMissed):
+            self.missed.append((event.entry_id, event.count))
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def noting(begun: list[float]) -> Callable[[], Any]:
+    async def note() -> None:
+        begun.append((now() - START).total_seconds())
+
+    return note
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "added"])
+async def test_an_entry_that_is_added_again_unchanged_keeps_its_place(declared: bool) -> None:
+    """A program that is up 50 minutes of each hour and down over the full one loses no fire, however it says it.
+
+    Break: each start computes the next time anew, so what was due while nobody ran is neither run nor counted, and a
+    period begins again.
+    """
+    backend = Scheduler().backend
+    fired: list[str] = []
+
+    async def live(seconds: float) -> None:
+        scheduler = Scheduler(backend)
+
+        @scheduler.job(name="note")
+        async def note(name: str) -> None:
+            scheduled_for = current_run().scheduled_for
+            assert scheduled_for is not None
+            fired.append(f"{name} {scheduled_for:%H:%M}")
+
+        if declared:
+            scheduler.every("1h", id="every", args=["every"])(note)
+            scheduler.cron("0 * * * *", id="cron", args=["cron"])(note)
+
+        async with scheduler:
+            if not declared:
+                await scheduler.add("@every 1h", note.bind("every"), id="every", replace=True)
+                await scheduler.add("0 * * * *", note.bind("cron"), id="cron", replace=True)
+
+            async with scheduler.running():
+                await anyio.sleep(seconds)
+
+    for _ in "1234":
+        await live(50 * 60)
+        await anyio.sleep(30 * 60)
+
+    assert ["01:00", "02:00", "03:00", "04:00"] == [one.split()[1] for one in fired if one.startswith("every")]
+    assert [one.replace("every", "cron") for one in fired if "every" in one] == [one for one in fired if "cron" in one]
+
+    async with (observer := Scheduler(backend)):
+        assert [(4, 0), (4, 0)] == [(entry.run_count, entry.missed_count) for entry in await observer.entries()]
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "added"])
+async def test_what_a_changed_entry_had_due_is_counted_as_missed(declared: bool) -> None:
+    """Each fire of it, and observers are told; the new rule runs at its own times, and what was added stays itself."""
+    backend = Scheduler().backend
+    begun: list[float] = []
+    recorder = Recorder()
+
+    async def live(expression: str, seconds: float) -> None:
+        scheduler = Scheduler(backend, observers=[recorder])
+        job = scheduler.job(name="note")(noting(begun))
+
+        if declared:
+            scheduler.cron(expression, id="e")(job)
+
+        async with scheduler:
+            if not declared:
+                await scheduler.add(expression, job.bind(), id="e", replace=True)
+
+            async with scheduler.running():
+                await anyio.sleep(seconds)
+
+    await live("*/10 * * * *", 650)
+    await sleep_until_instant(at(3650))
+    await live("0 0 * * *", 86_400)
+
+    assert [600, 86_400] == begun
+    assert [("e", 5)] == recorder.missed
+
+    async with (observer := Scheduler(backend)):
+        entry = await observer.get_entry("e")
+
+    assert (2, 5, at(2 * 86_400)) == (entry.run_count, entry.missed_count, entry.next_run_at)
+
+
+async def test_a_declaration_leaves_alone_what_is_due_of_an_added_entry() -> None:
+    """The id is taken: nothing of that entry is given up."""
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    begun: list[float] = []
+    job = scheduler.job(name="note")(noting(begun))
+    scheduler.cron("0 * * * *", id="e")(job)
+
+    async with scheduler:
+        await scheduler.add("* * * * *", job.bind(), id="e")
+        await sleep_until_instant(at(630))
+
+        async with scheduler.running():
+            await anyio.sleep(1)
+            entry = await scheduler.get_entry("e")
+
+    assert ([630], 1, 9) == (begun, entry.run_count, entry.missed_count)
