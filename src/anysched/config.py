@@ -155,7 +155,7 @@ class SchedulerConfig:
     """The settings of a scheduler. Lengths of time are written in any way :data:`~anysched.durations.Duration` allows.
 
     Args:
-        timezone: of cron expressions that name none: a name, or a ``tzinfo``.
+        timezone: of cron expressions, written as text, that name none: a name, or a ``tzinfo``.
         tick_interval: nothing is looked after less often than this, when every wake-up is lost.
         lease: for how long a node may be silent until its runs go to others; at least a second.
         shutdown_timeout: what a graceful stop gives live attempts to end by themselves.

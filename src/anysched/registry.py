@@ -92,10 +92,13 @@ class _Declared(msgspec.Struct, frozen=True, eq=False):
     policy: EntryPolicy
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    written: bool = False
+    """The schedule was written as text, so that it is in the scheduler's zone if it names none."""
 
     def settled(self, timezone: tzinfo) -> Declaration:
         bound = self.job.bind(*self.args, **self.kwargs)
-        return Declaration(self.id, EntrySpec.of(self.schedule.with_default_timezone(timezone), bound, self.policy))
+        schedule = self.schedule.with_default_timezone(timezone) if self.written else self.schedule
+        return Declaration(self.id, EntrySpec.of(schedule, bound, self.policy))
 
 
 _POLICY: Final = frozenset(PolicyOptions.__annotations__)
@@ -155,7 +158,7 @@ class Registry:
         """Call a function, or a job, at the times of a cron expression.
 
         Args:
-            expression: the expression.
+            expression: the expression, or a :class:`Cron`, which is in UTC if it names no zone.
             **options: ``tz`` (default: the scheduler's) and ``dst`` of the expression; ``id`` of the entry (default:
                 the job's name); ``args`` and ``kwargs`` for the function; the entry's policy: ``overlap``, ``misfire``,
                 ``misfire_grace``, ``jitter``, ``start_at``, ``end_at``, ``limit``; for a function, the options of
@@ -174,7 +177,7 @@ class Registry:
             _refuse(zone | rule, "None beside a Cron, which has its own")
             return self._declare(expression, options)
 
-        return self._declare(Cron(expression, **cast("Any", zone | rule)), options)
+        return self._declare(Cron(expression, **cast("Any", zone | rule)), options, written=True)
 
     def every(self, period: Duration | Every, **options: Unpack[EveryOptions]) -> Declare:
         """Call a function, or a job, each period.
@@ -258,7 +261,7 @@ class Registry:
         self._take([job], [])
         return job
 
-    def _declare(self, schedule: Schedule, options: EntryOptions) -> Declare:
+    def _declare(self, schedule: Schedule, options: EntryOptions, *, written: bool = False) -> Declare:
         given = cast("dict[str, Any]", options)
         policy = EntryPolicy(**{name: value for name, value in given.items() if name in _POLICY})
         job_options = cast("JobOptions", {name: value for name, value in given.items() if name in _JOB})
@@ -273,7 +276,7 @@ class Registry:
                 raise InvalidArguments(job.name, str(error)) from None
 
             entry_id = check_name("id", options.get("id", job.name))
-            self._take([], [_Declared(entry_id, job, schedule, policy, args, kwargs)])
+            self._take([], [_Declared(entry_id, job, schedule, policy, args, kwargs, written)])
             return job
 
         return cast("Declare", declare)

@@ -166,7 +166,7 @@ class Scheduler(Registry, Managing):
 
     @property
     def timezone(self) -> tzinfo:
-        """The zone of cron expressions that name none."""
+        """The zone of cron expressions, written as text, that name none."""
         return self.config.timezone
 
     # --- open and run ------------------------------------------------------------------------------------------
