@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from anysched.clock import from_ms
+from anysched.clock import LATEST_MS, from_ms
 from anysched.run import Attempt, AttemptError
 
 __all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error"]
@@ -79,6 +79,7 @@ def decode_attempt(text: str) -> Attempt:
     """The attempt that a line is about. A line that cannot be read becomes an attempt that says so, number 0."""
     try:
         stored = _decoder.decode(text)
+        _check_instants(stored.started_ms, stored.ended_ms)
         started_at = from_ms(stored.started_ms)
         ended_at = from_ms(stored.ended_ms) if stored.ended_ms else None
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as reason:
@@ -87,6 +88,11 @@ def decode_attempt(text: str) -> Attempt:
 
     error = AttemptError(stored.type, stored.message, stored.traceback) if stored.type else None
     return Attempt(number=stored.number, started_at=started_at, ended_at=ended_at, error=error, node=stored.node)
+
+
+def _check_instants(*instants_ms: int) -> None:
+    if max(map(abs, instants_ms)) > LATEST_MS:
+        raise ValueError("an instant in it is out of range")
 
 
 def _head(text: str, limit: int) -> str:

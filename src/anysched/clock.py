@@ -11,13 +11,19 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from attrs import frozen
 
-__all__ = ["Clock", "clock_in_force", "from_ms", "now", "now_ms", "to_ms"]
+__all__ = ["LATEST_MS", "Clock", "clock_in_force", "from_ms", "now", "now_ms", "to_ms"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+LATEST_MS: Final = (_LATEST - _EPOCH) // _MS
+"""The last millisecond that a ``datetime`` can show."""
 
 
 @frozen
@@ -56,5 +62,12 @@ def to_ms(instant: datetime) -> int:
 
 
 def from_ms(value: int) -> datetime:
-    """Whole milliseconds since 1970 as an aware instant in UTC."""
-    return _EPOCH + timedelta(milliseconds=value)
+    """Whole milliseconds since 1970 as an aware instant in UTC.
+
+    What is stored may be further away than a ``datetime`` reaches, and is then shown as the latest that there is, or
+    the earliest: whoever looks at many records must not fail for one.
+    """
+    try:
+        return _EPOCH + timedelta(milliseconds=value)
+    except OverflowError:
+        return _LATEST if value > 0 else _EARLIEST

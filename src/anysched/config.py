@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import msgspec
 from attrs import Attribute, field, frozen
 
-from anysched.durations import Duration, duration_of_words, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, duration_of_words, parse_duration, shortened
 from anysched.errors import InvalidConfig, InvalidDuration, InvalidOption, InvalidSchedule
 from anysched.identifiers import check_name
 from anysched.schedules import resolve_timezone
@@ -73,7 +73,7 @@ ErrorHandler: TypeAlias = Callable[[Exception, ErrorContext], Awaitable[None] | 
 def _to_length(name: str, least: timedelta) -> Callable[[Duration], timedelta]:
     def convert(value: Duration) -> timedelta:
         try:
-            return parse_duration(value, name=name, minimum=least)
+            return parse_duration(value, name=name, minimum=least, maximum=LONGEST)
         except InvalidDuration as error:
             raise InvalidConfig(name, error.value, error.allowed) from None
 

@@ -13,10 +13,17 @@ from typing import Final, TypeAlias
 
 from anysched.errors import InvalidDuration
 
-__all__ = ["Duration", "duration_of_words", "format_duration", "parse_duration", "shortened"]
+__all__ = ["LONGEST", "Duration", "duration_of_words", "format_duration", "parse_duration", "shortened"]
 
 Duration: TypeAlias = timedelta | int | float | str
 """A length of time: a ``timedelta``, a number of seconds, or text such as ``"1h30m"``."""
+
+LONGEST: Final = timedelta(days=365_000)
+"""The longest that anything is put off, kept or waited for: a thousand years, or nearly.
+
+Storage adds lengths to instants, and counts in numbers that hold whole milliseconds up to 2**53. An instant before the
+year 9000 and one such length after it is still one that a ``datetime`` can show.
+"""
 
 _UNITS_NS: Final = {
     "ns": 1,
@@ -41,7 +48,12 @@ _ALLOWED: Final = "a timedelta, a number of seconds, or text such as '90s', '1h3
 
 
 def parse_duration(
-    value: Duration, *, name: str = "duration", minimum: timedelta | None = None, allow_negative: bool = False
+    value: Duration,
+    *,
+    name: str = "duration",
+    minimum: timedelta | None = None,
+    maximum: timedelta | None = None,
+    allow_negative: bool = False,
 ) -> timedelta:
     """Turn what a user wrote into a ``timedelta``, exactly.
 
@@ -53,11 +65,12 @@ def parse_duration(
         value: the length of time.
         name: what the error calls the value.
         minimum: the shortest length that is allowed.
+        maximum: the longest.
         allow_negative: whether a length below zero is allowed.
 
     Raises:
         InvalidDuration: it cannot be read, has parts below a microsecond, is too long for a ``timedelta``, too short
-            for ``minimum``, or negative.
+            for ``minimum``, too long for ``maximum``, or negative.
     """
     if isinstance(value, timedelta):
         # A subclass may carry more than a timedelta does; what is kept is comparable and hashable as the plain type.
@@ -72,6 +85,9 @@ def parse_duration(
 
     if minimum is not None and length < minimum:
         raise InvalidDuration(name, shortened(value), f"at least {format_duration(minimum)}")
+
+    if maximum is not None and length > maximum:
+        raise InvalidDuration(name, shortened(value), f"at most {maximum.days} days")
 
     return length
 

@@ -12,7 +12,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from anysched.codec import Codec, JsonCodec
-from anysched.durations import Duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, parse_duration, shortened
 from anysched.errors import InvalidOption, JobNotIncluded
 from anysched.identifiers import check_name
 from anysched.job_types import JobTypes
@@ -278,7 +278,7 @@ def _default_name(function: Any) -> str:
 
 
 def _length(name: str, value: Duration | None, least: timedelta) -> timedelta | None:
-    return None if value is None else parse_duration(value, name=name, minimum=least)
+    return None if value is None else parse_duration(value, name=name, minimum=least, maximum=LONGEST)
 
 
 def _check_limit(value: object) -> int | None:

@@ -34,7 +34,7 @@ from anyio.abc import TaskStatus
 from attrs import define, evolve, field
 
 from anysched.backends import Backend, LockAnswer
-from anysched.durations import Duration, parse_duration
+from anysched.durations import LONGEST, Duration, parse_duration
 from anysched.errors import BackendError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
 from anysched.identifiers import check_name, make_nonce
 
@@ -89,11 +89,11 @@ class Lease:
 
 
 def _duration(value: Duration) -> timedelta:
-    return parse_duration(value, name="ttl")
+    return parse_duration(value, name="ttl", maximum=LONGEST)
 
 
 def _optional_duration(value: Duration | None) -> timedelta | None:
-    return None if value is None else parse_duration(value, name="refresh_every")
+    return None if value is None else parse_duration(value, name="refresh_every", maximum=LONGEST)
 
 
 @define(eq=False, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypedDict
 import msgspec
 
 from anysched.clock import to_ms
-from anysched.durations import Duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, parse_duration, shortened
 from anysched.errors import CannotDecode, InvalidOption, NaiveDatetime
 from anysched.fidelity import find_change
 from anysched.identifiers import check_name
@@ -50,6 +50,7 @@ RunsIn = Literal["loop", "thread", "process"]
 
 _MS: Final = timedelta(milliseconds=1)
 _UNLIMITED: Final = -1
+_LAST_YEAR: Final = 9000
 
 # Whoever settles a run twice must find it still there.
 _SHORTEST_TTL_MS: Final = 10_000
@@ -259,17 +260,22 @@ def check_priority(value: object) -> int:
 
 
 def require_aware(name: str, value: object) -> datetime:
-    """The value, if it is an aware datetime.
+    """The value, if it is an aware datetime before the year 9000.
+
+    What is counted from it, up to :data:`~anysched.durations.LONGEST`, has to be an instant too.
 
     Raises:
         NaiveDatetime: it has no time zone.
-        InvalidOption: it is no datetime.
+        InvalidOption: it is no datetime, or later.
     """
     if not isinstance(value, datetime):
         raise InvalidOption(name, shortened(value), "an aware datetime")
 
     if value.utcoffset() is None:
         raise NaiveDatetime(name, value)
+
+    if value.year >= _LAST_YEAR:
+        raise InvalidOption(name, value.isoformat(), f"an instant before the year {_LAST_YEAR}")
 
     return value
 
@@ -278,9 +284,9 @@ def milliseconds(value: Duration, name: str, *, least: timedelta = timedelta(0))
     """A length of time in whole milliseconds, rounded up, so that nothing is ever early.
 
     Raises:
-        InvalidDuration: it cannot be read, is negative, or less than ``least``.
+        InvalidDuration: it cannot be read, is negative, less than ``least``, or more than a thousand years.
     """
-    return -(-parse_duration(value, name=name, minimum=least) // _MS)
+    return -(-parse_duration(value, name=name, minimum=least, maximum=LONGEST) // _MS)
 
 
 def settings_for(defaults: RunSettings, options: EnqueueOptions) -> RunSettings:

@@ -16,7 +16,7 @@ import msgspec
 
 from anysched.config import SchedulerConfig
 from anysched.durations import Duration, shortened
-from anysched.entry import EntryPolicy, EntrySpec, Misfire, Overlap
+from anysched.entry import EntryPolicy, EntrySpec, Misfire, Overlap, check_schedule
 from anysched.errors import DuplicateJob, InvalidArguments, InvalidOption, InvalidState
 from anysched.identifiers import check_name
 from anysched.job import AsyncJob, Job, JobHome, PlainJob, make_job
@@ -262,6 +262,7 @@ class Registry:
         return job
 
     def _declare(self, schedule: Schedule, options: EntryOptions, *, written: bool = False) -> Declare:
+        check_schedule(schedule)
         given = cast("dict[str, Any]", options)
         policy = EntryPolicy(**{name: value for name, value in given.items() if name in _POLICY})
         job_options = cast("JobOptions", {name: value for name, value in given.items() if name in _JOB})

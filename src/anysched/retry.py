@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import msgspec
 from attrs import Attribute, field, frozen
 
-from anysched.durations import Duration, format_duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, format_duration, parse_duration, shortened
 from anysched.errors import AnySchedError, InvalidOption
 
 __all__ = ["Decision", "DoNotRetry", "RetryAfter", "RetryPolicy", "Snooze", "Strategy", "decide"]
@@ -39,7 +39,7 @@ class RetryAfter(AnySchedError):
     """
 
     def __init__(self, delay: Duration) -> None:
-        self.delay = parse_duration(delay, name="delay")
+        self.delay = parse_duration(delay, name="delay", maximum=LONGEST)
         super().__init__(f"to be retried after {format_duration(self.delay)}")
 
 
@@ -51,7 +51,7 @@ class Snooze(AnySchedError):
     """
 
     def __init__(self, delay: Duration) -> None:
-        self.delay = parse_duration(delay, name="delay")
+        self.delay = parse_duration(delay, name="delay", maximum=LONGEST)
         super().__init__(f"snoozed for {format_duration(self.delay)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anysched.entry.planning import FirePlan, first_fire, plan_fire, plan_surrender
 from anysched.entry.policy import EntryPolicy, Misfire, Overlap
-from anysched.entry.spec import EntrySpec
+from anysched.entry.spec import EntrySpec, check_schedule
 from anysched.entry.view import Entry, EntryRun, EntryStatus
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FirePlan",
     "Misfire",
     "Overlap",
+    "check_schedule",
     "first_fire",
     "plan_fire",
     "plan_surrender",

@@ -19,7 +19,7 @@ from typing import Final, Literal
 import msgspec
 from attrs import define, evolve, field
 
-from anysched.clock import from_ms, to_ms
+from anysched.clock import LATEST_MS, from_ms, to_ms
 from anysched.entry.spec import EntrySpec
 from anysched.identifiers import digest
 from anysched.schedules import Every, Schedule
@@ -218,7 +218,7 @@ def _slots_of(spec: EntrySpec, entry_id: str) -> _Slots:
     return _Slots(
         schedule=schedule,
         entry_id=entry_id,
-        end_ms=_FOREVER_MS if policy.end_at is None else to_ms(policy.end_at),
+        end_ms=LATEST_MS if policy.end_at is None else to_ms(policy.end_at),
         jitter_ms=0 if policy.jitter is None else policy.jitter // _MS,
         period=None if every is None else every.period,
         after_completion=every is not None and every.after_completion,
@@ -290,14 +290,14 @@ def _plan_after_completion(spec: EntrySpec, slots: _Slots, cursor_ms: int, now_m
 
     kept_ms = _TOLERANCE_MS if spec.policy.misfire == "skip" else _kept_ms(spec)
     is_wanted = now_ms - cursor_ms <= kept_ms
-    after = slots.period + slots.chance(cursor_ms, slots.jitter_ms) * _MS
-    ends = now_ms + after // _MS > slots.end_ms
+    after_ms = slots.period // _MS + slots.chance(cursor_ms, slots.jitter_ms)
+    ends = now_ms + after_ms > slots.end_ms
 
     return FirePlan(
         fires=(from_ms(cursor_ms),) if is_wanted else (),
         missed=0 if is_wanted else 1,
         end="finished" if ends else "completion",
-        after=timedelta(0) if ends else after,
+        after=timedelta(0) if ends else after_ms * _MS,
     )
 
 

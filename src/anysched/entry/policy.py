@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 
-from anysched.durations import Duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, parse_duration, shortened
 from anysched.errors import InvalidOption
 from anysched.options import require_aware
 
@@ -31,7 +31,7 @@ def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
 
 
 def _to_length(name: str) -> Callable[[Duration | None], timedelta | None]:
-    return lambda value: None if value is None else parse_duration(value, name=name)
+    return lambda value: None if value is None else parse_duration(value, name=name, maximum=LONGEST)
 
 
 def _to_instant(name: str) -> Callable[[datetime | None], datetime | None]:
@@ -58,8 +58,8 @@ class EntryPolicy:
         limit: the entry is finished after so many runs; None: never.
 
     Raises:
-        InvalidOption: one of them cannot be; also ``end_at`` before ``start_at``.
-        InvalidDuration: a length of time cannot be read, or is negative.
+        InvalidOption: one of them cannot be; also ``end_at`` before ``start_at``, or an instant from the year 9000 on.
+        InvalidDuration: a length of time cannot be read, is negative, or more than a thousand years.
         NaiveDatetime: an instant has no time zone.
     """
 

@@ -10,14 +10,15 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from anysched.clock import from_ms, to_ms
+from anysched.durations import LONGEST
 from anysched.entry.policy import EntryPolicy
 from anysched.errors import CannotDecode, InvalidOption
 from anysched.identifiers import check_name, digest
 from anysched.job import BoundJob
-from anysched.options import RunSettings, check_priority, decode_options
-from anysched.schedules import Every, Schedule, parse_stored
+from anysched.options import RunSettings, check_priority, decode_options, require_aware
+from anysched.schedules import Every, Once, Schedule, parse_stored
 
-__all__ = ["EntrySpec"]
+__all__ = ["EntrySpec", "check_schedule"]
 
 _VERSION: Final = 1
 _MS: Final = timedelta(milliseconds=1)
@@ -86,11 +87,12 @@ class EntrySpec:
         """The description of an entry.
 
         Raises:
-            InvalidOption: the bound job has options that are for a single run.
+            InvalidOption: the bound job has options that are for a single run, or an instant is too far ahead.
             InvalidSchedule: the schedule's time zone has no name that another machine would know.
         """
         settings = bound.settings
         refuse_single(settings)
+        check_schedule(schedule)
         spec = cls(
             schedule=schedule,
             job=bound.job.name,
@@ -207,13 +209,23 @@ def _spec_of(stored: _StoredSpec) -> EntrySpec:
             # The validators know what these may be.
             overlap=policy.overlap,  # pyright: ignore[reportArgumentType]
             misfire=policy.misfire,  # pyright: ignore[reportArgumentType]
-            misfire_grace=None if grace is None else grace * _MS,
-            jitter=None if jitter is None else jitter * _MS,
+            misfire_grace=None if grace is None else min(grace * _MS, LONGEST),
+            jitter=None if jitter is None else min(jitter * _MS, LONGEST),
             start_at=None if policy.start_ms is None else from_ms(policy.start_ms),
             end_at=None if policy.end_ms is None else from_ms(policy.end_ms),
             limit=policy.limit,
         ),
     )
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Refuse what cannot be stored.
+
+    Raises:
+        InvalidOption: it is for an instant that is too far ahead.
+    """
+    if isinstance(schedule, Once):
+        require_aware("at", schedule.at)
 
 
 def refuse_single(settings: RunSettings) -> None:

@@ -17,7 +17,7 @@ from anysched.attempt_errors import describe_error, encode_error
 from anysched.backends import ClaimedRun, Outcome
 from anysched.clock import from_ms, now_ms
 from anysched.config import ErrorContext
-from anysched.durations import format_duration
+from anysched.durations import LONGEST, format_duration
 from anysched.errors import AttemptTimeout, CannotDecode, CannotEncode, DeadlinePassed, PayloadTooLarge
 from anysched.events import (
     AttemptFailed,
@@ -169,7 +169,8 @@ class Judge:
         run, job = attempt.run, attempt.job
 
         decision = decide(error, policy=attempt.options.retry or job.retry, attempt=run.attempt)
-        delay_ms = -(-decision.delay // timedelta(milliseconds=1))
+        # A policy may say more than storage can count.
+        delay_ms = -(-min(decision.delay, LONGEST) // timedelta(milliseconds=1))
 
         if decision.kind == "fail" or isinstance(error, DeadlinePassed) or self._too_late(run, delay_ms):
             return self._gives_up(run, error, attempt.claimed_ms)
