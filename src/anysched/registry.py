@@ -21,7 +21,7 @@ from anysched.errors import DuplicateJob, InvalidArguments, InvalidOption, Inval
 from anysched.identifiers import check_name
 from anysched.job import AsyncJob, Job, JobHome, PlainJob, make_job
 from anysched.options import JobOptions, check_known
-from anysched.schedules import Cron, DaylightSaving, Every, Once, Schedule
+from anysched.schedules import Cron, DaylightSaving, Every, Once, Schedule, parse_schedule
 
 __all__ = ["CronOptions", "Declaration", "Declare", "EntryOptions", "EveryOptions", "PolicyOptions", "Registry"]
 
@@ -215,6 +215,20 @@ class Registry:
         """
         check_known(options, EntryOptions)
         return self._declare(at if isinstance(at, Once) else Once(at), options)
+
+    def schedule(self, schedule: str | Schedule, **options: Unpack[EntryOptions]) -> Declare:
+        """Call a function, or a job, at the times of any schedule, such as one of your own.
+
+        Args:
+            schedule: a :class:`Schedule`, or text as for :meth:`Scheduler.add <anysched.scheduler.Scheduler.add>`.
+            **options: as for :meth:`cron`.
+
+        Raises:
+            InvalidSchedule: the schedule cannot be, or cannot be stored.
+            InvalidOption: an option does not exist or cannot be.
+        """
+        check_known(options, EntryOptions)
+        return self._declare(parse_schedule(schedule), options, written=isinstance(schedule, str))
 
     # --- collections -----------------------------------------------------------------------------------------
 

@@ -21,8 +21,10 @@ from attrs import define, evolve, field
 
 from anysched.clock import LATEST_MS, from_ms, to_ms
 from anysched.entry.spec import EntrySpec
+from anysched.errors import InvalidSchedule
 from anysched.identifiers import digest
 from anysched.schedules import Every, Schedule
+from anysched.schedules.instants import require_aware
 
 __all__ = ["MISFIRE_TOLERANCE", "MOST_FIRES", "MOST_SLOTS", "FirePlan", "first_fire", "plan_fire", "plan_surrender"]
 
@@ -205,7 +207,13 @@ class _Slots:
     def _next(self, instant_ms: int) -> int | None:
         if self._asked != instant_ms:
             slot = self.schedule.next_after(from_ms(instant_ms))
-            self._asked, self._answer = instant_ms, None if slot is None else to_ms(slot)
+            answer = None if slot is None else to_ms(require_aware(slot, "next_after"))
+
+            # A schedule of somebody's own may do anything; going back it would never end.
+            if answer is not None and answer <= instant_ms:
+                raise InvalidSchedule("next_after", slot, f"an instant after {from_ms(instant_ms).isoformat()}")
+
+            self._asked, self._answer = instant_ms, answer
 
         return self._answer
 

@@ -16,7 +16,7 @@ from anysched.errors import CannotDecode, InvalidOption
 from anysched.identifiers import check_name, digest
 from anysched.job import BoundJob
 from anysched.options import RunSettings, check_priority, decode_options, require_aware
-from anysched.schedules import Every, Once, Schedule, parse_stored
+from anysched.schedules import Every, Once, Schedule, check_stored, parse_stored
 
 __all__ = ["EntrySpec", "check_schedule"]
 
@@ -88,12 +88,12 @@ class EntrySpec:
 
         Raises:
             InvalidOption: the bound job has options that are for a single run, or an instant is too far ahead.
-            InvalidSchedule: the schedule's time zone has no name that another machine would know.
+            InvalidSchedule: the schedule cannot be stored, as :func:`check_schedule` says.
         """
         settings = bound.settings
         refuse_single(settings)
         check_schedule(schedule)
-        spec = cls(
+        return cls(
             schedule=schedule,
             job=bound.job.name,
             payload=bound.payload,
@@ -104,8 +104,6 @@ class EntrySpec:
             options=settings.options,
             policy=policy,
         )
-        spec.to_text()
-        return spec
 
     def anchored(self, now: datetime) -> EntrySpec:
         """The same with a phase for a period that was given none: it counts from ``start_at``, else from now.
@@ -223,9 +221,13 @@ def check_schedule(schedule: Schedule) -> None:
 
     Raises:
         InvalidOption: it is for an instant that is too far ahead.
+        InvalidSchedule: its text does not lead back to it: it is of a class without a scheme, or in a zone without a
+            name.
     """
     if isinstance(schedule, Once):
         require_aware("at", schedule.at)
+
+    check_stored(schedule)
 
 
 def refuse_single(settings: RunSettings) -> None:

@@ -65,7 +65,7 @@ class Managing(RunHome, ABC):
 
         Raises:
             EntryExists: there is an entry of that id, and ``replace`` is false.
-            InvalidSchedule: the schedule cannot be.
+            InvalidSchedule: the schedule cannot be, or cannot be stored.
             InvalidOption: an option does not exist or cannot be.
             PayloadTooLarge: the arguments, or the metadata, are.
         """

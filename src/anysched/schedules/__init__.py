@@ -9,7 +9,7 @@ from anysched.schedules.base import Schedule
 from anysched.schedules.cron import Cron, DaylightSaving
 from anysched.schedules.every import Every
 from anysched.schedules.once import Once
-from anysched.schedules.parsing import parse_schedule, parse_stored
+from anysched.schedules.parsing import check_stored, parse_schedule, parse_stored
 from anysched.schedules.zones import resolve_timezone, timezone_name
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Every",
     "Once",
     "Schedule",
+    "check_stored",
     "parse_schedule",
     "parse_stored",
     "resolve_timezone",

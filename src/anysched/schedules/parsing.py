@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import tzinfo
-from typing import cast
+from typing import Final, cast
 
 from msgspec import UNSET
 
 from anysched.durations import shortened
-from anysched.errors import InvalidSchedule
-from anysched.schedules.base import Schedule
+from anysched.errors import InvalidSchedule, NaiveDatetime
+from anysched.schedules.base import Schedule, class_of, scheme_of
 from anysched.schedules.cron import Cron, DaylightSaving
 from anysched.schedules.every import Every
 from anysched.schedules.once import Once
 from anysched.schedules.stored import StoredSchedule, decode_stored, instant_from_text
 from anysched.schedules.zones import resolve_timezone
 
-__all__ = ["parse_schedule", "parse_stored"]
+__all__ = ["check_stored", "parse_schedule", "parse_stored"]
 
 
 def parse_schedule(
@@ -25,8 +25,8 @@ def parse_schedule(
     """Turn what a user wrote into a schedule.
 
     Args:
-        value: a cron expression, ``@every`` and a length of time as in Go's robfig/cron, or a schedule, which is
-            returned as it is.
+        value: a cron expression, ``@every`` and a length of time as in Go's robfig/cron, the text of a schedule of your
+            own, which begins with its scheme, or a schedule, which is returned as it is.
         tz: the zone of a cron expression; nothing else needs one.
         dst: the rule for daylight saving of a cron expression.
 
@@ -39,6 +39,9 @@ def parse_schedule(
     # The check is for callers without a type checker.
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidSchedule("schedule", shortened(value), "a cron expression, '@every 1h30m', or a schedule")
+
+    if (scheme := scheme_of(value)) is not None and class_of(scheme) is not None:
+        return _own(scheme, value)
 
     words = value.split(maxsplit=1)
 
@@ -55,8 +58,11 @@ def parse_stored(text: str) -> Schedule:
     """Make the schedule again whose :meth:`Schedule.to_text` gave this text; the two are equal.
 
     Raises:
-        InvalidSchedule: no schedule gives such a text, or a time zone in it is unknown here.
+        InvalidSchedule: no schedule gives such a text, or a time zone or a class in it is unknown here.
     """
+    if (scheme := scheme_of(text)) is not None:
+        return _own(scheme, text)
+
     stored = decode_stored(text)
 
     if stored.cron is not UNSET and stored.every is stored.once is stored.anchor is stored.after_completion is UNSET:
@@ -69,6 +75,59 @@ def parse_stored(text: str) -> Schedule:
         return Once(instant_from_text(stored.once, stored.tz))
 
     raise InvalidSchedule("schedule", shortened(text), "one of cron, every and once, with what belongs to it")
+
+
+def check_stored(schedule: Schedule) -> None:
+    """Make sure that a schedule can be stored, and found again by whoever reads it.
+
+    Raises:
+        InvalidSchedule: its text does not lead back to an equal one.
+    """
+    try:
+        # What a user's class gives may be anything.
+        text = cast("object", schedule.to_text())
+    except InvalidSchedule:
+        raise
+    except Exception as error:
+        raise InvalidSchedule("schedule", _shown(schedule), f"one with a text ({error!r})") from error
+
+    if not isinstance(text, str):
+        raise InvalidSchedule("schedule", _shown(schedule), f"one whose to_text() gives text, not {shortened(text)!r}")
+
+    try:
+        back = parse_stored(text)
+        leads_back = back == schedule and back.to_text() == text
+    except Exception as error:
+        raise InvalidSchedule("schedule", _shown(schedule), f"{_LEADS_BACK} ({error})") from error
+
+    if not leads_back:
+        raise InvalidSchedule("schedule", _shown(schedule), f"{_LEADS_BACK}, and not to {_shown(back)}")
+
+
+_LEADS_BACK: Final = "a class with a scheme, whose to_text() leads back to an equal schedule by its from_text()"
+
+
+def _shown(schedule: Schedule) -> object:
+    return shortened(repr(schedule))
+
+
+def _own(scheme: str, text: str) -> Schedule:
+    kind = class_of(scheme)
+
+    if kind is None:
+        raise InvalidSchedule("schedule", shortened(text), f"that the class with the scheme {scheme!r} is imported")
+
+    try:
+        found = cast("object", kind.from_text(text))
+    except (InvalidSchedule, NaiveDatetime):
+        raise
+    except Exception as error:
+        raise InvalidSchedule("schedule", shortened(text), f"what {kind.__qualname__} reads ({error})") from error
+
+    if not isinstance(found, Schedule):
+        raise InvalidSchedule("schedule", shortened(text), f"a schedule from {kind.__qualname__}, not {found!r}")
+
+    return found
 
 
 def _stored_cron(stored: StoredSchedule, expression: str) -> Cron:
