@@ -205,7 +205,8 @@ class Registry:
         """Call a function, or a job, once.
 
         Args:
-            at: when; an aware datetime.
+            at: when; an aware datetime. One that has passed when the program starts fires at once if it is no later
+                than ``misfire_grace`` (without one: two seconds); else it is counted as missed.
             **options: as for :meth:`cron`.
 
         Raises:

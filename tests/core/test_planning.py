@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anysched.clock import to_ms
-from anysched.entry import EntryPolicy, EntrySpec, FirePlan, first_fire, plan_fire
+from anysched.entry import EntryPolicy, EntrySpec, FirePlan, first_fire, first_or_missed, plan_fire
 from anysched.entry.planning import MISFIRE_TOLERANCE, MOST_FIRES, MOST_SLOTS
 from anysched.schedules import Cron, Every, Once, Schedule
 
@@ -363,3 +363,45 @@ def test_instants_may_be_given_in_any_zone() -> None:
     assert plan_fire(spec, entry_id="e", cursor=START, now=START, run_count=0) == plan_fire(
         spec, entry_id="e", cursor=tokyo, now=tokyo, run_count=0
     )
+
+
+@pytest.mark.parametrize(
+    ("late", "policy", "expected"),
+    [
+        (-1, {}, (START + SECOND, 0)),
+        (0, {}, (START, 0)),
+        (2, {}, (START - 2 * SECOND, 0)),
+        (2, {"misfire": "skip"}, (START - 2 * SECOND, 0)),
+        (3, {}, (None, 1)),
+        (3, {"misfire": "all"}, (None, 1)),
+        (60, {"misfire_grace": "1m"}, (START - 60 * SECOND, 0)),
+        (61, {"misfire_grace": "1m"}, (None, 1)),
+        (60, {"misfire_grace": "1m", "misfire": "skip"}, (None, 1)),
+        (2, {"misfire_grace": "1ms"}, (START - 2 * SECOND, 0)),
+        (3, {"end_at": START - 5 * SECOND}, (None, 0)),
+        (3, {"start_at": START}, (None, 0)),
+    ],
+)
+def test_a_single_instant_that_has_passed_is_missed_or_fires_at_once(
+    late: int, policy: dict[str, Any], expected: tuple[datetime | None, int]
+) -> None:
+    """In time, or within a grace that was given; what is outside of the entry's bounds never was a fire.
+
+    Break: the entry is finished, and nothing says that it never ran.
+    """
+    spec = spec_of(Once(START - late * SECOND), **policy)
+    assert expected == first_or_missed(spec, entry_id="e", now=START)
+
+
+def test_a_single_instant_may_be_put_off_beyond_now() -> None:
+    """It is waited for."""
+    spec = spec_of(Once(START - 60 * SECOND), jitter="1000h")
+    first, missed = first_or_missed(spec, entry_id="e", now=START)
+
+    assert first is not None
+    assert (True, 0) == (first > START, missed)
+
+
+def test_of_a_rule_with_more_instants_none_is_missed_before_it_is_there() -> None:
+    """An entry begins when it is stored."""
+    assert (None, 0) == first_or_missed(spec_of(MINUTELY, end_at=START - SECOND), entry_id="e", now=START)

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from anysched import Scheduler, SchedulerConfig, current_run
+from anysched import Once, Scheduler, SchedulerConfig, current_run
 from anysched.clock import now
 from anysched.events import Event, FiresMissed
 from anysched.testing import sleep_until_instant
@@ -129,3 +129,37 @@ async def test_a_declaration_leaves_alone_what_is_due_of_an_added_entry() -> Non
             entry = await scheduler.get_entry("e")
 
     assert ([630], 1, 9) == (begun, entry.run_count, entry.missed_count)
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "added"])
+@pytest.mark.parametrize(
+    ("late", "grace", "expected"),
+    [(0, None, ([100], 1, 0)), (60, None, ([], 0, 1)), (60, "2m", ([100], 1, 0)), (60, "30s", ([], 0, 1))],
+)
+async def test_a_single_instant_that_has_passed_is_run_at_once_or_counted(
+    declared: bool, late: float, grace: str | None, expected: tuple[list[float], int, int]
+) -> None:
+    """Never neither; once, however often the program starts; and observers are told of what was missed."""
+    backend, recorder = Scheduler().backend, Recorder()
+    begun: list[float] = []
+    await anyio.sleep(100)
+
+    for _ in "12":
+        scheduler = Scheduler(backend, observers=[recorder])
+        job = scheduler.job(name="note")(noting(begun))
+
+        if declared:
+            scheduler.once(at(100 - late), id="e", misfire_grace=grace)(job)
+
+        async with scheduler:
+            if not declared:
+                rule = Once(at(100 - late))
+                await scheduler.add(rule, job.bind(), id="e", misfire_grace=grace, replace=True)
+
+            async with scheduler.running():
+                await anyio.sleep(10)
+                entry = await scheduler.get_entry("e")
+
+    assert expected == (begun, entry.run_count, entry.missed_count)
+    assert "finished" == entry.status
+    assert [("e", 1)] * expected[2] == recorder.missed

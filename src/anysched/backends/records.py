@@ -324,6 +324,7 @@ class EntryWrite(msgspec.Struct, frozen=True, kw_only=True):
         spec: the rule, the job, its arguments and policies; opaque text.
         revision: names this very spec; changes whenever it does.
         next_ms: its first fire time; 0: it never fires, and is ``finished`` from the start.
+        missed: fires that were too late already when it was written, counted if it is stored, or takes this rule.
     """
 
     id: str
@@ -331,6 +332,7 @@ class EntryWrite(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     next_ms: int
     declared: bool = False
+    missed: int = 0
 
 
 class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anysched.entry.planning import FirePlan, first_fire, plan_fire, plan_surrender
+from anysched.entry.planning import FirePlan, first_fire, first_or_missed, plan_fire, plan_surrender
 from anysched.entry.policy import EntryPolicy, Misfire, Overlap
 from anysched.entry.spec import EntrySpec, check_schedule
 from anysched.entry.view import Entry, EntryRun, EntryStatus
@@ -18,6 +18,7 @@ __all__ = [
     "Overlap",
     "check_schedule",
     "first_fire",
+    "first_or_missed",
     "plan_fire",
     "plan_surrender",
 ]

@@ -23,10 +23,19 @@ from anysched.clock import LATEST_MS, from_ms, to_ms
 from anysched.entry.spec import EntrySpec
 from anysched.errors import InvalidSchedule
 from anysched.identifiers import digest
-from anysched.schedules import Every, Schedule
+from anysched.schedules import Every, Once, Schedule
 from anysched.schedules.instants import require_aware
 
-__all__ = ["MISFIRE_TOLERANCE", "MOST_FIRES", "MOST_SLOTS", "FirePlan", "first_fire", "plan_fire", "plan_surrender"]
+__all__ = [
+    "MISFIRE_TOLERANCE",
+    "MOST_FIRES",
+    "MOST_SLOTS",
+    "FirePlan",
+    "first_fire",
+    "first_or_missed",
+    "plan_fire",
+    "plan_surrender",
+]
 
 MISFIRE_TOLERANCE: Final = timedelta(seconds=2)
 """A fire that is no later than this is in time, not missed.
@@ -83,6 +92,29 @@ def first_fire(spec: EntrySpec, *, entry_id: str, now: datetime) -> datetime | N
     # A slot at the very start counts, and what counts from completions begins there.
     slot = to_ms(start) if slots.after_completion else slots.after(to_ms(start) - 1)
     return _instant(slots.cursor(slot))
+
+
+def first_or_missed(spec: EntrySpec, *, entry_id: str, now: datetime) -> tuple[datetime | None, int]:
+    """The first fire of an entry that is stored now, and how many fires are missed already.
+
+    A single instant that has passed is all that the entry has, so it does not just end: it fires at once if it is in
+    time, or within a grace that was given; else it is missed. Without a grace it is not made up for however late it is:
+    the line stays in a program, and is new to each store that this meets.
+    """
+    first = first_fire(spec, entry_id=entry_id, now=now)
+    schedule, policy = spec.schedule, spec.policy
+
+    if first is not None or not isinstance(schedule, Once):
+        return first, 0
+
+    if (policy.start_at or schedule.at) > schedule.at or (policy.end_at or schedule.at) < schedule.at:
+        return None, 0
+
+    at_ms = to_ms(schedule.at)
+    cursor_ms = _slots_of(spec, entry_id).cursor(at_ms) or at_ms
+    has_grace = policy.misfire != "skip" and policy.misfire_grace is not None
+    is_wanted = to_ms(now) - cursor_ms <= (_kept_ms(spec) if has_grace else _TOLERANCE_MS)
+    return (from_ms(cursor_ms), 0) if is_wanted else (None, 1)
 
 
 def plan_fire(spec: EntrySpec, *, entry_id: str, cursor: datetime, now: datetime, run_count: int) -> FirePlan:

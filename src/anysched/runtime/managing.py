@@ -14,13 +14,13 @@ from anysched.config import SchedulerConfig
 from anysched.durations import shortened
 from anysched.entry import Entry, EntryPolicy, EntrySpec, Overlap, first_fire
 from anysched.errors import EntryExists, EntryNotFound, InvalidOption, RecordCorrupt
-from anysched.identifiers import check_name, make_nonce, make_run_id
+from anysched.identifiers import check_name, make_run_id
 from anysched.job import BoundJob, Job
 from anysched.options import check_kind, check_known
 from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
-from anysched.runtime.replacing import count_overdue, entry_write
+from anysched.runtime.replacing import entry_write, put_entry
 from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
 from anysched.runtime.telling import Teller
 from anysched.schedules import Schedule, parse_schedule
@@ -55,7 +55,9 @@ class Managing(RunHome, ABC):
         """Put a job on a schedule.
 
         Args:
-            schedule: a :class:`Schedule`, a cron expression in the configured time zone, or ``"@every 30s"``.
+            schedule: a :class:`Schedule`, a cron expression in the configured time zone, or ``"@every 30s"``. A
+                :class:`Once` that has passed fires at once if it is no later than ``misfire_grace`` (without one: two
+                seconds); else it is counted as missed, and the entry is finished.
             bound: the call, as ``job.bind(...)``.
             id: what the entry goes by; made for you if it is not given.
             replace: take the place of an entry of that id. Added again as it was written before, it stays as it is:
@@ -84,10 +86,7 @@ class Managing(RunHome, ABC):
         now = from_ms(await backend.time_ms())
         write = entry_write(entry_id, spec, now)
 
-        if replace:
-            await count_overdue(backend, write, now, self._teller)
-
-        if not await backend.put_entry(write, replace=replace, nonce=make_nonce()):
+        if not await put_entry(backend, write, now, self._teller, replace=replace):
             raise EntryExists(entry_id)
 
         return await self.get_entry(entry_id)

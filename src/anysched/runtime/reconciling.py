@@ -19,7 +19,7 @@ from anysched.config import ErrorContext
 from anysched.errors import EntryExists
 from anysched.identifiers import make_nonce
 from anysched.registry import Declaration
-from anysched.runtime.replacing import count_overdue, entry_write
+from anysched.runtime.replacing import count_overdue, entry_write, tell_missed
 from anysched.runtime.telling import Teller
 
 __all__ = ["Reconciling"]
@@ -61,6 +61,8 @@ class Reconciling:
                 if answer == "foreign":
                     error = EntryExists(write.id)
                     self.teller.report(error, ErrorContext(kind="tick", entry_id=write.id))
+                elif answer != "kept":
+                    tell_missed(write.id, write.missed, now, self.teller)
 
     async def _count_overdue(self, writes: Sequence[EntryWrite], now: datetime) -> None:
         """What changed entries have had due would be lost with their old rules; it is counted as missed."""

@@ -12,13 +12,13 @@ from datetime import datetime
 
 from anysched.backends import Backend, Corrupt, DueEntry, EntryRecord, EntryWrite
 from anysched.clock import from_ms, to_ms
-from anysched.entry import EntrySpec, first_fire, plan_surrender
+from anysched.entry import EntrySpec, first_or_missed, plan_surrender
 from anysched.events import FiresMissed
 from anysched.identifiers import make_nonce
 from anysched.runtime.requesting import entry_fire
 from anysched.runtime.telling import Teller
 
-__all__ = ["count_overdue", "entry_write"]
+__all__ = ["count_overdue", "entry_write", "put_entry", "tell_missed"]
 
 
 def entry_write(entry_id: str, spec: EntrySpec, now: datetime, *, declared: bool = False) -> EntryWrite:
@@ -31,17 +31,39 @@ def entry_write(entry_id: str, spec: EntrySpec, now: datetime, *, declared: bool
         declared: whether it is declared in code.
     """
     anchored = spec.anchored(now)
-    first = first_fire(anchored, entry_id=entry_id, now=now)
+    first, missed = first_or_missed(anchored, entry_id=entry_id, now=now)
     return EntryWrite(
         id=entry_id,
         spec=anchored.to_text(),
         revision=spec.revision,
         next_ms=to_ms(first) if first is not None else 0,
         declared=declared,
+        missed=missed,
     )
 
 
-async def count_overdue(backend: Backend, write: EntryWrite, now: datetime, teller: Teller) -> None:
+async def put_entry(backend: Backend, write: EntryWrite, now: datetime, teller: Teller, *, replace: bool) -> bool:
+    """Store an entry that is added at run time; ``False`` if there is one of that id that is not to be replaced.
+
+    Args:
+        backend: where to.
+        write: what is to be stored.
+        now: the backend's time.
+        teller: is told of fires that are missed.
+        replace: whether to take the place of one.
+    """
+    is_unchanged = replace and await count_overdue(backend, write, now, teller)
+
+    if not await backend.put_entry(write, replace=replace, nonce=make_nonce()):
+        return False
+
+    if not is_unchanged:
+        tell_missed(write.id, write.missed, now, teller)
+
+    return True
+
+
+async def count_overdue(backend: Backend, write: EntryWrite, now: datetime, teller: Teller) -> bool:
     """Count as missed what an entry has had due, if it is about to get another rule.
 
     Whoever fires it meanwhile wins: then there is nothing to count. Repeatable. What becomes due between this and the
@@ -52,20 +74,31 @@ async def count_overdue(backend: Backend, write: EntryWrite, now: datetime, tell
         write: what it will be.
         now: the backend's time.
         teller: is told.
+
+    Returns:
+        Whether the entry is there and has this very rule.
     """
-    while (due := _overdue(await backend.get_entry(write.id), write, to_ms(now))) is not None:
+    while (due := _overdue(record := await backend.get_entry(write.id), write, to_ms(now))) is not None:
         try:
             spec = EntrySpec.from_text(due.spec)
             plan = plan_surrender(
                 spec, entry_id=due.id, cursor=from_ms(due.cursor_ms), now=now, run_count=due.run_count
             )
         except Exception:  # noqa: BLE001 - an old rule that is broken is no reason to refuse a new one
-            return
+            return False
 
         reply = await backend.tick(make_nonce(), [entry_fire(due, spec, plan)], count=0)
 
-        if reply.fired[0].done and plan.missed and teller.listened_to:
-            teller.tell(FiresMissed(at=from_ms(reply.now_ms), entry_id=due.id, count=plan.missed))
+        if reply.fired[0].done:
+            tell_missed(due.id, plan.missed, from_ms(reply.now_ms), teller)
+
+    return isinstance(record, EntryRecord) and record.revision == write.revision
+
+
+def tell_missed(entry_id: str, count: int, at: datetime, teller: Teller) -> None:
+    """Tell observers of fires that were missed, if there are any."""
+    if count and teller.listened_to:
+        teller.tell(FiresMissed(at=at, entry_id=entry_id, count=count))
 
 
 def _overdue(record: EntryRecord | Corrupt | None, write: EntryWrite, now_ms: int) -> DueEntry | None:

@@ -67,6 +67,7 @@ def _declare(state: State, write: EntryWrite) -> str:
 
 def _add(state: State, write: EntryWrite) -> Entry:
     entry = state.entries[write.id] = Entry(write.id, write.spec, write.revision, write.declared)
+    entry.missed_count = write.missed
     insort(state.entry_ids, write.id)
     cursors.add(state, entry, write.next_ms)
     return entry
@@ -79,10 +80,9 @@ def _is_unchanged(entry: Entry, write: EntryWrite) -> bool:
 
 
 def _change(state: State, entry: Entry, write: EntryWrite) -> None:
+    was_due = entry.status == "active" and 0 < entry.next_ms <= state.now
     entry.take(write)
-
-    if entry.status == "active" and 0 < entry.next_ms <= state.now:
-        entry.missed_count += 1
+    entry.missed_count += write.missed + was_due
 
     if entry.status == "paused":
         entry.next_ms = write.next_ms

@@ -32,6 +32,21 @@ class EntryConformance(Staged):
         await stage.put(next_ms=0)
         assert ("finished", []) == ((await stage.entry()).status, await stage.due())
 
+    async def test_what_was_missed_already_is_counted(self, stage: Stage) -> None:
+        """Of an entry that is new, put or declared, and of one that moves; once, and not of one that stays."""
+        now = await stage.backend.time_ms()
+        await stage.put(next_ms=0, missed=1)
+        await stage.backend.declare("p", [entry_write("declared", next_ms=0, missed=2)], ttl_ms=LATER)
+        assert [1, 2] == [(await stage.entry(name)).missed_count for name in ("entry", "declared")]
+
+        for revision in ("r1", "r2"):
+            write = entry_write("entry", revision=revision, next_ms=now + LATER, missed=5)
+            assert await stage.backend.put_entry(write, replace=True, nonce=stage.nonce())
+            moved = entry_write("declared", revision=revision, next_ms=now + LATER, missed=5)
+            await stage.backend.declare("p", [moved], ttl_ms=LATER)
+
+        assert [6, 7] == [(await stage.entry(name)).missed_count for name in ("entry", "declared")]
+
     async def test_an_id_that_exists_is_refused(self, stage: Stage) -> None:
         """Nothing is changed, unless it is to be replaced."""
         await stage.put(next_ms=LATER)

@@ -117,6 +117,7 @@ class _Book:
             account.missed += 1
 
         account.spec, account.revision, account.retired = spec, write.revision, False
+        account.missed += write.missed
         account.cursor_ms = write.next_ms
         account.has_limit = account.has_limit or spec.policy.limit is not None
 

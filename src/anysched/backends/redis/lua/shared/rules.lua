@@ -17,7 +17,14 @@ function rules.add(new, declared)
   redis.call('DEL', keys.entry(id))
   redis.call('ZADD', keys.ENTRY_IDS, 0, id)
   rules.set_rule(new, declared)
+  rules.count_missed(new, 0)
   cursors.activate(id, new[ENTRY.next_ms])
+end
+
+function rules.count_missed(new, before)
+  if new[ENTRY.missed] + before > 0 then
+    redis.call('HSET', keys.entry(new[ENTRY.id]), 'missed_count', new[ENTRY.missed] + before)
+  end
 end
 
 -- Whether an entry has this very rule, and follows it or has come to its end by it.
@@ -30,11 +37,9 @@ end
 function rules.change(new, declared, known)
   local id = new[ENTRY.id]
   local cursor_ms = known.status == 'active' and records.whole(known.next_ms) or 0
+  local was_due = cursor_ms > 0 and cursor_ms <= clock.NOW
   rules.set_rule(new, declared)
-
-  if cursor_ms > 0 and cursor_ms <= clock.NOW then
-    redis.call('HSET', keys.entry(id), 'missed_count', (records.whole(known.missed_count) or 0) + 1)
-  end
+  rules.count_missed(new, (records.whole(known.missed_count) or 0) + (was_due and 1 or 0))
 
   if known.status == 'paused' then
     redis.call('HSET', keys.entry(id), 'next_ms', new[ENTRY.next_ms])
