@@ -68,10 +68,17 @@ class EntryMachine(RunMachine):
             if entry.status == "active" and entry.next_ms and found not in self.seen[-1:]:
                 self.seen = [*(one for one in self.seen[-5:] if one != found), found]
 
-    def entry(self, entry_id: str, revision: int, ahead: int | None, declared: bool = False) -> EntryWrite:
-        next_ms = 0 if ahead is None else self.twins.now + ahead
+    def entry(
+        self, entry_id: str, revision: int, ahead: int | None, declared: bool = False, limit: int = 0
+    ) -> EntryWrite:
         return EntryWrite(
-            id=entry_id, spec=f"spec {revision}", revision=f"v{revision}", next_ms=next_ms, declared=declared
+            id=entry_id,
+            spec=f"spec {revision}",
+            revision=f"v{revision}",
+            next_ms=0 if ahead is None else self.twins.now + ahead,
+            declared=declared,
+            missed=int(ahead is None),
+            limit=limit,
         )
 
     @rule(
@@ -80,9 +87,12 @@ class EntryMachine(RunMachine):
         ahead=st.sampled_from((0, 0, 1, 500, None)),
         replace=st.booleans(),
         declared=st.sampled_from((False, False, True)),
+        limit=st.sampled_from((0, 0, 1)),
     )
-    def put_entry(self, entry_id: str, revision: int, ahead: int | None, replace: bool, declared: bool) -> None:
-        write, nonce = self.entry(entry_id, revision, ahead, declared), self.fresh("p")
+    def put_entry(
+        self, entry_id: str, revision: int, ahead: int | None, *, replace: bool, declared: bool, limit: int = 0
+    ) -> None:
+        write, nonce = self.entry(entry_id, revision, ahead, declared, limit), self.fresh("p")
         self.do("put_entry", lambda backend: backend.put_entry(write, replace=replace, nonce=nonce))
 
     @rule(

@@ -163,3 +163,33 @@ async def test_a_single_instant_that_has_passed_is_run_at_once_or_counted(
     assert expected == (begun, entry.run_count, entry.missed_count)
     assert "finished" == entry.status
     assert [("e", 1)] * expected[2] == recorder.missed
+
+
+async def test_an_entry_that_has_made_its_runs_is_finished_whatever_replaces_it() -> None:
+    """With the same limit, or a lower one, also if it was paused meanwhile; a higher one goes on.
+
+    Break: it says that it is active, and never fires.
+    """
+    scheduler = Scheduler()
+    begun: list[float] = []
+    job = scheduler.job(name="note")(noting(begun))
+
+    async def put(rule: str, limit: int) -> tuple[str, int]:
+        entry = await scheduler.add(rule, job.bind(), id="e", limit=limit, replace=True)
+        return entry.status, entry.run_count
+
+    async with scheduler.running():
+        await put("@every 10s", 2)
+        await anyio.sleep(30)
+        assert ("finished", 2) == await put("@every 10s", 2)
+        assert ("finished", 2) == await put("@every 5s", 2)
+        assert ("finished", 2) == await put("@every 5s", 1)
+        assert ("active", 2) == await put("@every 10s", 3)
+        await scheduler.pause("e")
+        assert ("paused", 2) == await put("@every 10s", 2)
+        await scheduler.resume("e")
+        assert "finished" == (await scheduler.get_entry("e")).status
+        assert ("active", 2) == await put("@every 10s", 3)
+        await anyio.sleep(30)
+
+    assert [10, 20, 40] == begun

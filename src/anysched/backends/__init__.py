@@ -319,10 +319,10 @@ class Backend(Protocol):
         The same ``nonce`` again is answered ``True``. Replacing keeps the counts and last times, the runs, and a pause
         with its note. With the same ``revision`` it keeps the place in time and the status too, also that of a finished
         entry, and changes nothing but ``declared``; one that had been retired is active again, as by :meth:`declare`.
-        With another ``revision`` the entry moves to the new rule and ``next_ms``, and a finished one is active again; a
-        fire that was due is counted as missed. ``EntryWrite.missed`` is counted for a new entry and one that moves.
-        Every inbox gets ``Hint("entries")`` if its next time is now the earliest; likewise whenever another operation
-        makes it so.
+        With another ``revision`` the entry moves to the new rule and ``next_ms``, and a finished one is active again,
+        unless it has made ``EntryWrite.limit`` runs; a fire that was due is counted as missed. ``EntryWrite.missed`` is
+        counted for a new entry and one that moves. Every inbox gets ``Hint("entries")`` if its next time is now the
+        earliest; likewise whenever another operation makes it so.
         """
         ...
 

@@ -325,6 +325,7 @@ class EntryWrite(msgspec.Struct, frozen=True, kw_only=True):
         revision: names this very spec; changes whenever it does.
         next_ms: its first fire time; 0: it never fires, and is ``finished`` from the start.
         missed: fires that were too late already when it was written, counted if it is stored, or takes this rule.
+        limit: an entry that takes this rule and has made so many runs is ``finished``; 0: no limit.
     """
 
     id: str
@@ -333,6 +334,7 @@ class EntryWrite(msgspec.Struct, frozen=True, kw_only=True):
     next_ms: int
     declared: bool = False
     missed: int = 0
+    limit: int = 0
 
 
 class EntryRecord(msgspec.Struct, frozen=True, kw_only=True):

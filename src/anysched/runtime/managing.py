@@ -62,7 +62,7 @@ class Managing(RunHome, ABC):
             id: what the entry goes by; made for you if it is not given.
             replace: take the place of an entry of that id. Added again as it was written before, it stays as it is:
                 with its place in time, its status, its counts. Changed, it moves to the new rule, what the old one had
-                due is counted as missed, and its counts, and a pause, stay.
+                due is counted as missed, and its counts, and a pause, stay: the runs made so far count for a ``limit``.
             **policy: ``overlap``, ``misfire``, ``misfire_grace``, ``jitter``, ``start_at``, ``end_at``, ``limit``.
 
         Raises:
@@ -138,8 +138,10 @@ class Managing(RunHome, ABC):
         while True:
             record = await self._entry(entry_id)
             spec = EntrySpec.from_text(record.spec)
+            limit = spec.policy.limit
             first = first_fire(spec, entry_id=entry_id, now=from_ms(await backend.time_ms()))
-            next_ms = to_ms(first) if first is not None else None
+            has_runs = limit is None or record.run_count < limit
+            next_ms = to_ms(first) if first is not None and has_runs else None
 
             if await backend.resume_entry(entry_id, revision=record.revision, next_ms=next_ms):
                 return

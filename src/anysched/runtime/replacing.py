@@ -39,6 +39,7 @@ def entry_write(entry_id: str, spec: EntrySpec, now: datetime, *, declared: bool
         next_ms=to_ms(first) if first is not None else 0,
         declared=declared,
         missed=missed,
+        limit=spec.policy.limit or 0,
     )
 
 

@@ -88,8 +88,9 @@ def _change(state: State, entry: Entry, write: EntryWrite) -> None:
         entry.next_ms = write.next_ms
         return
 
+    is_used_up = bool(write.limit) and entry.run_count >= write.limit
     entry.note = ""
-    cursors.activate(state, entry, write.next_ms)
+    cursors.activate(state, entry, 0 if is_used_up else write.next_ms)
 
 
 def get(state: State, entry_id: str) -> EntryRecord | None:

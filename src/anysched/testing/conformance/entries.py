@@ -153,6 +153,36 @@ class EntryConformance(Staged):
         record = await stage.entry()
         assert ("active", "", LATER, False) == (record.status, record.note, record.next_ms, record.declared)
 
+    async def test_an_entry_that_has_reached_its_new_limit_is_finished(self, stage: Stage) -> None:
+        """Replaced or declared; with runs left it is active, and a paused one stays so.
+
+        Break: it says that it is active, and never fires.
+        """
+        names = ("same", "more", "paused", "declared")
+
+        for name in names[:3]:
+            await stage.put(name)
+
+        await stage.backend.declare("p", [entry_write("declared")], ttl_ms=LATER)
+
+        for name in names:
+            await stage.fire(f"{name}1", f"{name}2", entry_id=name, overlap="allow", limit=2)
+
+        for name in ("paused", "same"):
+            write = entry_write(name, revision="r2", next_ms=LATER)
+            assert await stage.backend.put_entry(write, replace=True, nonce=stage.nonce())
+
+        await stage.backend.pause_entry("paused", "why")
+        writes = [entry_write(name, revision="r3", next_ms=LATER, limit=3 if name == "more" else 2) for name in names]
+
+        for write in writes[:3]:
+            assert await stage.backend.put_entry(write, replace=True, nonce=stage.nonce())
+
+        await stage.backend.declare("p", writes[3:], ttl_ms=LATER)
+        found = [await stage.entry(name) for name in names]
+        expected = [("finished", 0), ("active", LATER), ("paused", LATER), ("finished", 0)]
+        assert expected == [(entry.status, entry.next_ms) for entry in found]
+
     # --- listing and looking ---------------------------------------------------------------------------------
 
     async def test_entries_are_listed_by_id(self, stage: Stage) -> None:

@@ -122,7 +122,8 @@ class _Book:
         account.has_limit = account.has_limit or spec.policy.limit is not None
 
         if account.status != "paused":
-            account.status = "active" if write.next_ms else "finished"
+            is_used_up = 0 < write.limit <= len(account.runs)
+            account.status = "active" if write.next_ms and not is_used_up else "finished"
 
     def _declared(self, writes: list[EntryWrite], answers: list[str], at: int) -> None:
         for write, answer in zip(writes, answers, strict=True):

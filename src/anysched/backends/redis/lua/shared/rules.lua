@@ -46,12 +46,13 @@ function rules.change(new, declared, known)
     return
   end
 
+  local is_used_up = new[ENTRY.limit] > 0 and (records.whole(known.run_count) or 0) >= new[ENTRY.limit]
   redis.call('HDEL', keys.entry(id), 'note')
-  cursors.activate(id, new[ENTRY.next_ms])
+  cursors.activate(id, is_used_up and 0 or new[ENTRY.next_ms])
 end
 
 -- What is known of an entry; nil if there is none, or only a record that cannot be read.
 function rules.find(id)
-  local entry = records.pick(keys.entry(id), {'status', 'revision', 'declared', 'note', 'next_ms', 'missed_count'})
+  local entry = records.pick(keys.entry(id), {'status', 'revision', 'declared', 'note', 'next_ms', 'run_count', 'missed_count'})
   return entry and entry.revision and entry.status and entry
 end
