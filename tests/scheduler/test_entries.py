@@ -290,6 +290,35 @@ async def test_fires_that_were_missed_are_dealt_with_by_the_rule(
     assert (missed, at(660)) == (entry.missed_count, entry.next_run_at)
 
 
+@pytest.mark.parametrize(
+    ("overlap", "begun_at", "counts"),
+    [
+        ("skip", [630], (1, 0, 9)),
+        ("queue_one", [630, 633], (2, 0, 8)),
+        ("queue_all", [630 + 3 * number for number in range(10)], (10, 0, 0)),
+        ("allow", [630] * 10, (10, 0, 0)),
+    ],
+)
+async def test_runs_for_all_that_was_missed_overlap(
+    overlap: Any, begun_at: list[float], counts: tuple[int, int, int]
+) -> None:
+    """They are made at once, so the overlap policy decides about them: `skip`, the default, runs the first only."""
+    scheduler = Scheduler()
+    begun: list[float] = []
+    job = scheduler.job(name="note")(noting(begun, seconds=3))
+
+    async with scheduler:
+        await scheduler.add("* * * * *", job.bind(), id="e", misfire="all", overlap=overlap)
+        await sleep_until_instant(at(630))
+
+        async with scheduler.running():
+            await sleep_until_instant(at(659))
+            entry = await scheduler.get_entry("e")
+
+    assert begun_at == begun
+    assert counts == (entry.run_count, entry.missed_count, entry.overlap_skipped)
+
+
 async def test_a_fixed_delay_counts_from_the_end_of_the_run() -> None:
     """Ten seconds after each end, retries included."""
     scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))

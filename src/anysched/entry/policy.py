@@ -18,7 +18,7 @@ Overlap = Literal["skip", "queue_one", "queue_all", "cancel_previous", "allow"]
 """What becomes of a fire while a run of the entry is live."""
 
 Misfire = Literal["latest", "all", "skip"]
-"""What becomes of fires that come late."""
+"""What becomes of fires that come late. ``"all"`` wants an ``overlap`` that lets them run: see :class:`EntryPolicy`."""
 
 
 def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
@@ -51,6 +51,8 @@ class EntryPolicy:
         overlap: while a run of the entry is live: ``"skip"`` the fire and count it, ``"queue_one"`` or ``"queue_all"``
             of them behind it, ``"cancel_previous"``, or ``"allow"`` both.
         misfire: of fires that were missed: make a run for the ``"latest"``, for ``"all"`` of them, or ``"skip"`` them.
+            Those of ``"all"`` are made at once, so they overlap: with ``overlap="queue_all"`` they run one after
+            another, with ``"allow"`` side by side; with the default the first runs, and the others count as skipped.
         misfire_grace: what is later than this is dropped and counted, whatever ``misfire`` says; None: nothing is.
         jitter: each fire is put off by up to this, by the same on every node, and never past the next one.
         start_at: there is no fire before this instant.
