@@ -118,6 +118,8 @@ class Lock:
     backend: Backend | None = None
     hints: LockHints | None = None
     space: str = ""
+    _holdings: list[_Holding] = field(factory=list["_Holding"], init=False, repr=False)
+    """Whoever holds it through this object, or waits for it."""
 
     @property
     def kept_as(self) -> str:
@@ -148,6 +150,13 @@ class Lock:
         if self.refresh_every is not None and not timedelta() < self.refresh_every < self.ttl:
             raise InvalidOption("refresh_every", self.refresh_every, f"more than 0 and less than the ttl ({self.ttl})")
 
+    def change_ttl(self, ttl: timedelta) -> None:
+        """Let leases last so long from now on, and renew at once one that is held."""
+        self.ttl = ttl
+
+        for holding in self._holdings:
+            holding.hurry()
+
     def bound(self, *, name: str | None = None, backend: Backend, hints: LockHints | None) -> Lock:
         """The same lock over the given collaborators, where it has none of its own."""
         return evolve(self, name=name or self.name, backend=self.backend or backend, hints=self.hints or hints)
@@ -174,6 +183,7 @@ class Lock:
 
         holding = _Holding(lock=self, backend=self.backend)
         failure: BaseException | None = None
+        self._holdings.append(holding)
 
         async with create_task_group() as keeper:
             keeper.start_soon(holding.run, wait, name=f"anysched lock {self.name}")
@@ -189,6 +199,7 @@ class Lock:
             except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
                 failure = error
             finally:
+                self._holdings.remove(holding)
                 holding.end()
 
         if failure is not None and not holding.lost:
@@ -229,6 +240,7 @@ class _Holding:
     lost: bool = False
     refusal: BackendError | None = None
     refreshing: CancelScope | None = None
+    resting: CancelScope | None = None
 
     def end(self) -> None:
         """The body has been left: whoever leaves it does not wait for a renewal that is of no use any more."""
@@ -236,6 +248,14 @@ class _Holding:
 
         if self.refreshing is not None:
             self.refreshing.cancel(reason="the body has ended")
+
+    def hurry(self) -> None:
+        """Leases last for another length from now on."""
+        if self.lease is not None:
+            self.lease.trusted_until = min(self.lease.trusted_until, current_time() + self.lock.seconds * (1 - _MARGIN))
+
+        if self.resting is not None:
+            self.resting.cancel(reason="the lease is to be renewed now")
 
     async def take(self) -> Lease | None:
         """Wait until it is known whether the lock is ours."""
@@ -315,14 +335,14 @@ class _Holding:
         """Renew until the body has ended or the lease cannot be trusted any more."""
         lease = self.lease
         assert lease is not None
-        every = self.lock.refresh_seconds
-        pause = every
+        pause = self.lock.refresh_seconds
 
         while not self.ended.is_set():
-            with move_on_after(min(pause, max(lease.trusted_until - current_time(), 0))):
+            with move_on_after(min(pause, max(lease.trusted_until - current_time(), 0))) as self.resting:
                 await self.ended.wait()
                 return
 
+            self.resting = None
             started = current_time()
             kept: bool | None = None
 
@@ -337,7 +357,7 @@ class _Holding:
                 self._lose(lease)
                 return
 
-            pause = every if kept else every / 4
+            pause = self.lock.refresh_seconds if kept else self.lock.refresh_seconds / 4
 
     async def _refresh(self) -> bool | None:
         try:

@@ -45,7 +45,7 @@ from anysched.runtime.accepting import check_components, check_lifespan, check_o
 from anysched.runtime.awaiting import conclude, wait_until_final
 from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
-from anysched.runtime.pacing import paced
+from anysched.runtime.pacing import Pace, kept_pace
 from anysched.runtime.persisting import Outage
 from anysched.runtime.requesting import jobs_of_found, new_runs, run_info
 from anysched.runtime.stopping import Stopping
@@ -130,7 +130,6 @@ class Scheduler(Registry, Managing):
         self.codec: Codec = codec if codec is not None else JsonCodec()
         super().__init__()
         self.namespace: str = check_name("namespace", namespace) if namespace is not None else DEFAULT_NAMESPACE
-        self._alone = backend is None or backend == "memory://"
         self.backend = open_backend(backend, namespace=namespace, lease=self.config.lease)
         self.executor = executor if executor is not None else Executor()
         self.leader_lock = lock
@@ -140,6 +139,7 @@ class Scheduler(Registry, Managing):
         self._session: Session | None = None
         self._opener: tuple[int, int] = (0, 0)
         self._node: Node | None = None
+        self._pace: Pace | None = None
         self._stopping: Stopping | None = None
 
     @classmethod
@@ -267,26 +267,41 @@ class Scheduler(Registry, Managing):
             raise InvalidState("this scheduler", "running already", "it runs once at a time")
 
         self.executor.require_idle()
-        config = paced(self.config, alone=self._alone)
         chosen = chosen_queues(queues, self.config.queues)
 
         # From here on `stop` is heard, though it may take a while until there is something to stop.
         self._stopping = stopping = Stopping()
 
         try:
-            with stopping.cuts_short() as opening:
-                async with self:
-                    stopping.spare(opening)
-                    self._node = node = self._make_node(config, stopping, schedules=schedules, queues=chosen)
+            with kept_pace(self.config, self.backend, self._change_pace) as self._pace:
+                with stopping.cuts_short() as opening:
+                    async with self:
+                        stopping.spare(opening)
+                        await self._run_node(stopping, schedules=schedules, queues=chosen, task_status=task_status)
 
-                    with bare():
-                        await node.run(task_status=task_status)
-
-            if opening.cancelled_caught:
-                # Whoever waits for it to be ready would else wait for what never comes.
-                task_status.started()
+                if opening.cancelled_caught:
+                    # Whoever waits for it to be ready would else wait for what never comes.
+                    task_status.started()
         finally:
-            self._node = self._stopping = None
+            self._node = self._stopping = self._pace = None
+
+    async def _run_node(
+        self,
+        stopping: Stopping,
+        *,
+        schedules: bool,
+        queues: Mapping[str, int],
+        task_status: TaskStatus[None],
+    ) -> None:
+        config = self._pace.config if self._pace is not None else self.config
+        self._node = node = self._make_node(config, stopping, schedules=schedules, queues=queues)
+
+        with bare():
+            await node.run(task_status=task_status)
+
+    def _change_pace(self, config: SchedulerConfig) -> None:
+        if self._node is not None:
+            self._node.change_pace(config)
 
     def _make_node(
         self, config: SchedulerConfig, stopping: Stopping, *, schedules: bool, queues: Mapping[str, int]
@@ -534,7 +549,7 @@ class Scheduler(Registry, Managing):
             backend=self.backend,
             listening=session.listening,
             outage=self._outage,
-            look_every=paced(self.config, alone=self._alone).tick_interval.total_seconds(),
+            look_every=(self._pace or self).config.tick_interval.total_seconds(),
         )
         return conclude(record, types)
 

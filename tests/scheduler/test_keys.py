@@ -103,7 +103,8 @@ async def _fail() -> None:
 @pytest.mark.parametrize("ending", ["succeeded", "failed", "cancelled", "expired"])
 async def test_a_key_is_free_at_every_end(ending: str) -> None:
     """Whatever the final status is."""
-    scheduler = Scheduler(MemoryBackend(), config=SchedulerConfig(on_error=lambda error, context: None))
+    config = SchedulerConfig(on_error=lambda error, context: None, tick_interval="4s")
+    scheduler = Scheduler(MemoryBackend(), config=config)
     function: Callable[[], Awaitable[Any]] = _fail if ending == "failed" else _succeed
     job = scheduler.job(name="work", retry=RetryPolicy(max_retries=0))(function)
 

@@ -115,7 +115,7 @@ async def test_observers_see_the_node_and_its_entries() -> None:
 async def test_expired_runs_are_told() -> None:
     """How many, by the node that noticed when it looked for work."""
     recorder = Recorder()
-    scheduler = Scheduler(MemoryBackend(), observers=[recorder], config=SchedulerConfig(lease="1h"))
+    scheduler = Scheduler(MemoryBackend(), observers=[recorder], config=SchedulerConfig(lease="1h", tick_interval="4s"))
 
     @scheduler.job(expires="1s")
     async def work() -> None: ...

@@ -120,6 +120,12 @@ class Leasing:
         """The backend has answered that it does not know this node: find out at once."""
         self._forgotten.set()
 
+    def change_length(self, ttl_ms: int) -> None:
+        """Let the lease last so long from now on, and renew it at once."""
+        self.node = replace(self.node, ttl_ms=ttl_ms)
+        self.trusted_until = min(self.trusted_until, current_time() + self.ttl * (1 - _MARGIN))
+        self._forgotten.set()
+
     async def _join(self) -> None:
         self.node = replace(self.node, id=make_node_id())
 

@@ -65,6 +65,8 @@ from anysched.runtime.ticking import Ticking
 
 __all__ = ["Node"]
 
+_MS = timedelta(milliseconds=1)
+
 _FLUSH = 5.0
 """Seconds that settling and leaving may take at a stop when the backend does not answer; the leases then run out."""
 
@@ -183,6 +185,22 @@ class Node:
 
         self._left()
 
+    def change_pace(self, config: SchedulerConfig) -> None:
+        """Look around, and renew the leases, as often as these settings say from now on."""
+        if self.lock.ttl == self.config.lease:
+            self.lock.change_ttl(config.lease)
+
+        self.config = config
+        self.ticking.tick_interval = config.tick_interval.total_seconds()
+        self.leasing.change_length(config.lease // _MS)
+        # What it declares is kept for as long as its lease.
+        self._rejoined.set()
+        self.ticking.stir()
+
+        if self.claiming is not None:
+            self.claiming.tick_interval = config.tick_interval.total_seconds()
+            self.claiming.stir()
+
     def stop(self) -> None:
         """Begin a graceful stop. May be called at any time, and again."""
         self.stopping.set()
@@ -259,8 +277,9 @@ class Node:
             self.ticking.stir()
 
     async def _lead(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        self.lock = self.lock.bound(backend=self.backend, hints=self.listening)
         leading = Leading(
-            lock=self.lock.bound(backend=self.backend, hints=self.listening),
+            lock=self.lock,
             outage=self.outage,
             on_change=self._leads,
         )
@@ -286,7 +305,7 @@ class Node:
         facts = {"host": platform.node(), "pid": getpid(), "capacity": self.executor.max_concurrent}
         return NodeInfo(
             id=make_node_id(),
-            ttl_ms=self.config.lease // timedelta(milliseconds=1),
+            ttl_ms=self.config.lease // _MS,
             jobs=tuple(self.jobs),
             queues=tuple(self.queues),
             program=self.reconciling.program if self.schedules else "",

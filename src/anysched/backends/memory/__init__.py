@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
-from anysched.backends.memory import asking, entries, firing, hints, locks, nodes, reading, working
+from anysched.backends.memory import asking, entries, firing, hints, locks, lone, nodes, reading, working
 from anysched.backends.memory.entries import declare
 from anysched.backends.memory.hints import Listeners
 from anysched.backends.memory.state import State
@@ -61,6 +61,8 @@ class MemoryBackend:
 
     _state: State = field(factory=State, init=False, repr=False)
     _listeners: Listeners = field(factory=Listeners, init=False, repr=False)
+    _inhabitants: list[Callable[[], None]] = field(factory=list[Callable[[], None]], init=False, repr=False)
+    """One for each node that runs and has said so: called when it is, or has become, one of several."""
 
     @contextmanager
     def _step(self) -> Generator[State]:
@@ -83,6 +85,37 @@ class MemoryBackend:
         """Hold nothing until cancelled: this backend works without it."""
         task_status.started()
         await sleep_forever()
+
+    @contextmanager
+    def alone(self, on_company: Callable[[], None], *, lease_ms: int, long_ms: int) -> Generator[bool]:
+        """Whether a node that is about to run is the only one here, while it runs.
+
+        It may then take longer leases than it needs: nobody waits for their end. When it has left, or died, what is
+        left of them lasts no longer than it would have otherwise.
+
+        Args:
+            on_company: called as soon as it is the only one no more, or at once; it may be called again.
+            lease_ms: how long its leases are to be where others wait for their end.
+            long_ms: how long they are while it is alone.
+        """
+        with self._step() as state:
+            is_alone = not self._inhabitants and not state.nodes
+
+        self._inhabitants.append(on_company)
+        self._tell_company()
+
+        try:
+            yield is_alone
+        finally:
+            self._inhabitants.remove(on_company)
+
+            with self._step() as state:
+                lone.shorten(state, long_ms, lease_ms)
+
+    def _tell_company(self) -> None:
+        if max(len(self._inhabitants), len(self._state.nodes)) > 1:
+            for tell in self._inhabitants:
+                tell()
 
     async def time_ms(self) -> int:
         """The clock in force."""
@@ -178,7 +211,10 @@ class MemoryBackend:
         await checkpoint()
 
         with self._step() as state:
-            return nodes.join(state, node)
+            now_ms = nodes.join(state, node)
+
+        self._tell_company()
+        return now_ms
 
     async def renew(self, node_id: str, ttl_ms: int) -> Renewed:
         """Extend the lease of a node, and with it that of every run it holds."""

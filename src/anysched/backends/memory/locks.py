@@ -21,11 +21,12 @@ def acquire(state: State, name: str, owner: str, ttl_ms: int, wait_inbox: str | 
     first = _settle_line(state, lock)
 
     if lock.owner == owner:
-        lock.expires_ms = until_ms
+        lock.ttl_ms, lock.expires_ms = ttl_ms, until_ms
 
     elif not lock.owner and first in {None, owner}:
         lock.line.pop(owner, None)
-        lock.owner, lock.token, lock.expires_ms = owner, state.next_token(), until_ms
+        lock.owner, lock.token = owner, state.next_token()
+        lock.ttl_ms, lock.expires_ms = ttl_ms, until_ms
 
     else:
         if wait_inbox is not None:
@@ -46,7 +47,7 @@ def refresh(state: State, name: str, owner: str, ttl_ms: int) -> bool:
     if lock is None or lock.owner != owner or lock.expires_ms <= state.now:
         return False
 
-    lock.expires_ms = state.now + ttl_ms
+    lock.ttl_ms, lock.expires_ms = ttl_ms, state.now + ttl_ms
     _remember_end(state, name, lock.expires_ms)
     return True
 

@@ -205,6 +205,8 @@ class Lock:
 
     owner: str = ""
     token: int = 0
+    ttl_ms: int = 0
+    """As asked for last."""
     expires_ms: int = 0
     line: dict[str, Waiter] = Factory(dict[str, Waiter])
     """By owner, first come first."""
