@@ -193,3 +193,22 @@ async def test_an_entry_that_has_made_its_runs_is_finished_whatever_replaces_it(
         await anyio.sleep(30)
 
     assert [10, 20, 40] == begun
+
+
+async def test_a_program_may_declare_as_many_entries_as_it_likes() -> None:
+    """All of them are its own, and fire.
+
+    Break: declared in several steps, only those of the last one are taken for declared, and the others are retired.
+    """
+    scheduler = Scheduler()
+    begun: list[float] = []
+    job = scheduler.job(name="note")(noting(begun))
+
+    for number in range(1_100):
+        scheduler.every("1h", id=f"e{number}")(job)
+
+    async with scheduler.running():
+        await anyio.sleep(3700)
+        assert 1_100 == (await scheduler.totals()).active_entries
+
+    assert 1_100 == len(begun)

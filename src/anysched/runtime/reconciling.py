@@ -24,8 +24,6 @@ from anysched.runtime.telling import Teller
 
 __all__ = ["Reconciling"]
 
-_BATCH = 500
-
 
 @define(eq=False, kw_only=True)
 class Reconciling:
@@ -53,16 +51,15 @@ class Reconciling:
         writes = [entry_write(declared.id, declared.spec, now, declared=True) for declared in self.declarations]
         await self._count_overdue(writes, now)
 
-        for start in range(0, max(len(writes), 1), _BATCH):
-            batch = writes[start : start + _BATCH]
-            answers = await self.backend.declare(self.program, batch, ttl_ms=ttl_ms)
+        # In one step, however many: what a program declares is what its last declaration named, and nothing else.
+        answers = await self.backend.declare(self.program, writes, ttl_ms=ttl_ms)
 
-            for write, answer in zip(batch, answers, strict=True):
-                if answer == "foreign":
-                    error = EntryExists(write.id)
-                    self.teller.report(error, ErrorContext(kind="tick", entry_id=write.id))
-                elif answer != "kept":
-                    tell_missed(write.id, write.missed, now, self.teller)
+        for write, answer in zip(writes, answers, strict=True):
+            if answer == "foreign":
+                error = EntryExists(write.id)
+                self.teller.report(error, ErrorContext(kind="tick", entry_id=write.id))
+            elif answer != "kept":
+                tell_missed(write.id, write.missed, now, self.teller)
 
     async def _count_overdue(self, writes: Sequence[EntryWrite], now: datetime) -> None:
         """What changed entries have had due would be lost with their old rules; it is counted as missed."""
