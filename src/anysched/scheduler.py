@@ -18,7 +18,7 @@ from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_clas
 from anyio.abc import TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
-from anysched.backends import Backend, Enqueued, NewRun
+from anysched.backends import Backend
 from anysched.clock import now, to_ms
 from anysched.codec import Codec, JsonCodec
 from anysched.config import (
@@ -30,8 +30,8 @@ from anysched.config import (
     environment,
 )
 from anysched.durations import Duration
-from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunExists, RunNotFound
-from anysched.events import BackendFound, BackendLost, Observer, RunEnqueued
+from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
+from anysched.events import BackendFound, BackendLost, Observer
 from anysched.executor import Executor, ExecutorStatistics
 from anysched.identifiers import check_name
 from anysched.job import BoundJob
@@ -47,8 +47,9 @@ from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import Pace, kept_pace
 from anysched.runtime.persisting import Outage
-from anysched.runtime.requesting import jobs_of_found, new_runs, run_info
+from anysched.runtime.requesting import new_runs, run_info
 from anysched.runtime.stopping import Stopping
+from anysched.runtime.submitting import Submitting
 from anysched.runtime.telling import Teller
 from anysched.runtime.unwrapping import bare, only_leaf
 
@@ -61,9 +62,6 @@ if TYPE_CHECKING:
 __all__ = ["Scheduler", "SchedulerStatistics"]
 
 T = TypeVar("T")
-
-_BULK = 1_000
-"""Runs that are enqueued in one atomic step; a longer list takes several."""
 
 
 class SchedulerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,12 +284,7 @@ class Scheduler(Registry, Managing):
             self._node = self._stopping = self._pace = None
 
     async def _run_node(
-        self,
-        stopping: Stopping,
-        *,
-        schedules: bool,
-        queues: Mapping[str, int],
-        task_status: TaskStatus[None],
+        self, stopping: Stopping, *, schedules: bool, queues: Mapping[str, int], task_status: TaskStatus[None]
     ) -> None:
         config = self._pace.config if self._pace is not None else self.config
         self._node = node = self._make_node(config, stopping, schedules=schedules, queues=queues)
@@ -446,45 +439,16 @@ class Scheduler(Registry, Managing):
         session = self._opened("enqueue")
 
         for bound in bounds:
-            if not isinstance(bound, BoundJob):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's mistake
-                raise InvalidOption("run", bound, "job.bind(...)")
+            check_kind("run", bound, BoundJob, "job.bind(...)")
 
         runs = new_runs(bounds, config=self.config)
-        handles: list[Run[Any]] = []
-        refused: RunExists | None = None
 
         if not runs:
             await checkpoint()
+            return []
 
-        for start in range(0, len(runs), _BULK):
-            batch = runs[start : start + _BULK]
-            answers, jobs = await self._submit(batch, session)
-
-            for bound, run, answer in zip(bounds[start:], batch, answers, strict=False):
-                handles.append(Run(answer.id, bound.job.name, self, bound.job.types))
-
-                if jobs and jobs.get(answer.id, run.job) != run.job:
-                    key = "" if answer.id == run.id else run.key
-                    refused = refused or RunExists(answer.id, jobs[answer.id], key=key)
-
-            if self._teller.listened_to:
-                for run, answer in zip(batch, answers, strict=True):
-                    job = jobs.get(answer.id, run.job)
-                    self._teller.tell(RunEnqueued(at=now(), run_id=answer.id, job=job, created=answer.created))
-
-        if refused is not None:
-            raise refused
-
-        return handles  # noqa: ASYNC910 - each batch is a checkpoint, and nothing at all is one above
-
-    async def _submit(self, batch: Sequence[NewRun], session: Session) -> tuple[Sequence[Enqueued], dict[str, str]]:
-        """What stands for each of these runs, and the jobs of those that were there already."""
-        try:
-            answers = await session.enqueueing.submit(batch)
-            return answers, await jobs_of_found(answers, self.backend)
-        except BackendUnavailable as error:
-            self._teller.report(error, ErrorContext(kind="enqueue", job=batch[0].job))
-            raise
+        on_its_way = Submitting(home=self, backend=self.backend, enqueueing=session.enqueueing, teller=self._teller)
+        return await on_its_way.submit(bounds, runs)
 
     @overload
     async def find(self, bound: BoundJob[T], *, key: None = None) -> Run[T] | None: ...

@@ -133,7 +133,7 @@ def _declare(scheduler: Scheduler, entry: CrontabEntry) -> Declare:
     if isinstance(schedule, Every):
         return scheduler.every(schedule, **options)
 
-    return scheduler.cron(cast("Cron", schedule), **options)
+    return scheduler.cron(cast("Cron", schedule).with_default_timezone(scheduler.timezone), **options)
 
 
 # --- a command and its streams -------------------------------------------------------------------------------------
