@@ -95,7 +95,7 @@ class Scheduler(Registry, Managing):
 
     Args:
         backend: an address (``redis://...``), or a backend. Without one, this process's memory.
-        namespace: keeps applications that share a server apart; default: ``"anysched"``. A backend object has its own.
+        namespace: keeps applications that share a server apart; default: ``"anysched"``, or that of a backend object.
         executor: where functions are called; of this scheduler only, while it runs.
         lock: the leader's.
         config: the settings.
@@ -106,8 +106,8 @@ class Scheduler(Registry, Managing):
 
     Raises:
         InvalidURL: the address cannot be understood.
-        InvalidOption: an option has a value that is not allowed, a component is none, or a namespace is given beside a
-            backend object.
+        InvalidOption: an option has a value that is not allowed, a component is none, or a namespace is given that
+            is not that of the backend object.
     """
 
     def __init__(
@@ -127,8 +127,9 @@ class Scheduler(Registry, Managing):
         self.config = config if config is not None else SchedulerConfig()
         self.codec: Codec = codec if codec is not None else JsonCodec()
         super().__init__()
-        self.namespace: str = check_name("namespace", namespace) if namespace is not None else DEFAULT_NAMESPACE
-        self.backend = open_backend(backend, namespace=namespace, lease=self.config.lease)
+        wanted = check_name("namespace", namespace) if namespace is not None else None
+        self.backend = open_backend(backend, namespace=wanted, lease=self.config.lease)
+        self.namespace: str = getattr(self.backend, "namespace", wanted or DEFAULT_NAMESPACE)
         self.executor = executor if executor is not None else Executor()
         self.leader_lock = lock
         self.lifespan = lifespan

@@ -275,12 +275,30 @@ async def test_a_backend_that_cannot_be_reached_is_an_error_at_the_start() -> No
         assert 1 == await (await work.enqueue()).result()
 
 
-@pytest.mark.parametrize("namespace", ["myapp", "anysched", ""])
-def test_a_namespace_beside_a_backend_object_is_refused(namespace: str) -> None:
-    """The object has one already; ignored, the other application's runs would be taken for ours."""
-    for backend in (RedisBackend.from_url("redis://localhost", namespace="own"), MemoryBackend()):
-        with pytest.raises(InvalidOption, match=f"invalid namespace '{namespace}': expected None beside a backend"):
-            Scheduler(backend, namespace=namespace)
+@pytest.mark.parametrize("namespace", ["myapp", "anysched"])
+def test_a_namespace_beside_a_backend_object_that_has_another_is_refused(namespace: str) -> None:
+    """Ignored, the other application's runs would be taken for ours."""
+    backend = RedisBackend.from_url("redis://localhost", namespace="own")
+
+    with pytest.raises(InvalidOption, match=f"invalid namespace '{namespace}': expected 'own', which the backend"):
+        Scheduler(backend, namespace=namespace)
+
+    assert ("own", backend) == (Scheduler(backend, namespace="own").namespace, Scheduler(backend).backend)
+
+
+def test_a_namespace_is_given_to_a_backend_object_that_was_given_none() -> None:
+    """Break: the name is taken, and the keys are those of everybody who gave none."""
+    backend = RedisBackend.from_url("redis://localhost")
+    scheduler = Scheduler(backend, namespace="myapp")
+    assert isinstance(scheduler.backend, RedisBackend)
+    assert ("myapp", "myapp", "anysched") == (scheduler.namespace, scheduler.backend.namespace, backend.namespace)
+
+
+def test_memory_is_one_namespace() -> None:
+    """It is shared by whoever has the object; the name is for people."""
+    backend = MemoryBackend()
+    scheduler = Scheduler(backend, namespace="myapp")
+    assert ("myapp", backend) == (scheduler.namespace, scheduler.backend)
 
 
 def test_a_namespace_of_the_environment_is_not_for_a_backend_object() -> None:

@@ -376,7 +376,7 @@ async def test_it_can_run_again_after_it_has_stopped() -> None:
         async with scheduler.running():
             assert 1 == await (await work.enqueue()).result()
 
-            with pytest.raises(InvalidState, match=r"^this scheduler is running already: only a stopped one allows"):
+            with pytest.raises(InvalidState, match=r"^this scheduler is running already: it runs once at a time"):
                 await scheduler.run()
 
     async with scheduler:

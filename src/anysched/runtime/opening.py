@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from anysched.backends import Backend
 from anysched.config import DEFAULT_NAMESPACE
@@ -12,8 +12,15 @@ from anysched.errors import InvalidOption, InvalidURL
 
 __all__ = ["open_backend"]
 
+
+@runtime_checkable
+class _Movable(Protocol):
+    """A backend that can be had in another namespace."""
+
+    def in_namespace(self, namespace: str) -> Backend: ...
+
+
 _ALLOWED = "memory://, redis://, rediss://, unix:// or redis+sentinel://, or a Backend object"
-_NO_NAMESPACE = "None beside a backend object, which has its own, as in RedisBackend(client, namespace=...)"
 
 
 def open_backend(backend: str | Backend | None, *, namespace: str | None, lease: timedelta) -> Backend:
@@ -21,12 +28,12 @@ def open_backend(backend: str | Backend | None, *, namespace: str | None, lease:
 
     Args:
         backend: an address, a backend, or ``None`` for this process's memory.
-        namespace: for a backend that is made here; ``None``: the default.
+        namespace: for a backend that is made here, or an object that was given none; ``None``: the default.
         lease: a command's time limit has to be well under it.
 
     Raises:
         InvalidURL: the address cannot be understood.
-        InvalidOption: it is neither an address nor a backend; or a backend, and a namespace is given too.
+        InvalidOption: it is neither an address nor a backend; or it is a backend that was given another namespace.
     """
     if backend is None or backend == "memory://":
         from anysched.backends.memory import MemoryBackend
@@ -41,10 +48,20 @@ def open_backend(backend: str | Backend | None, *, namespace: str | None, lease:
         # An object is shown by its kind alone: its own words may hold a password.
         raise InvalidOption("backend", backend if isinstance(backend, type) else type(backend).__name__, _ALLOWED)
 
-    if namespace is not None:
-        raise InvalidOption("namespace", shortened(namespace), _NO_NAMESPACE)
+    return backend if namespace is None else _in_namespace(backend, namespace)
 
-    return backend
+
+def _in_namespace(backend: Backend, namespace: str) -> Backend:
+    own = getattr(backend, "namespace", None)
+
+    # This process's memory has none, and needs none.
+    if own is None or own == namespace:
+        return backend
+
+    if own != DEFAULT_NAMESPACE or not isinstance(backend, _Movable):
+        raise InvalidOption("namespace", shortened(namespace), f"{own!r}, which the backend object has, or None")
+
+    return backend.in_namespace(namespace)
 
 
 def _from_address(address: str, *, namespace: str, lease: timedelta) -> Backend:

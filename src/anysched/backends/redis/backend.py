@@ -95,6 +95,22 @@ class RedisBackend:
         """
         return cls(parse_address(url), namespace=namespace, time_limit=time_limit)
 
+    @property
+    def namespace(self) -> str:
+        """What all keys begin with."""
+        return self._prefix[1:-2]
+
+    def in_namespace(self, namespace: str) -> RedisBackend:
+        """Another backend on the same server, or around the same client.
+
+        Args:
+            namespace: what all its keys begin with.
+
+        Raises:
+            InvalidOption: it cannot be.
+        """
+        return RedisBackend(self._server, namespace=namespace, time_limit=self._time_limit)
+
     # --- life ----------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
