@@ -20,7 +20,7 @@ from anysched.entry import EntryPolicy, EntrySpec, Misfire, Overlap, check_sched
 from anysched.errors import DuplicateJob, InvalidArguments, InvalidOption, InvalidState
 from anysched.identifiers import check_name
 from anysched.job import AsyncJob, Job, JobHome, PlainJob, make_job
-from anysched.options import JobOptions, check_known
+from anysched.options import JobOptions, check_kind, check_known
 from anysched.schedules import Cron, DaylightSaving, Every, Once, Schedule, parse_schedule
 
 __all__ = ["CronOptions", "Declaration", "Declare", "EntryOptions", "EveryOptions", "PolicyOptions", "Registry"]
@@ -238,9 +238,11 @@ class Registry:
 
         Raises:
             DuplicateJob: another job has the name of one of them; nothing is taken over.
-            InvalidOption: likewise with an entry's id; or the blueprint includes this one.
+            InvalidOption: likewise with an entry's id; or it is no blueprint, or one that includes this one.
             InvalidState: there is something new in it, and the scheduler is running.
         """
+        check_kind("blueprint", blueprint, Registry, "a Blueprint")
+
         if blueprint in self._with_includers():
             raise InvalidOption("blueprint", blueprint, "one that this one is not part of")
 

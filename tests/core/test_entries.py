@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -209,20 +210,20 @@ def test_what_needs_no_anchor_gets_none(schedule: Schedule) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
+    ("options", "shown"),
     [
-        ({"delay": 1}, "delay"),
-        ({"at": START}, "at"),
-        ({"expires": START}, "expires"),
-        ({"deadline": START}, "deadline"),
-        ({"key": "k"}, "key"),
-        ({"key": by_arguments}, "key"),
-        ({"run_id": "r"}, "run_id"),
+        ({"delay": 1.5}, "delay '1.5s'"),
+        ({"at": START}, f"at '{START.isoformat()}'"),
+        ({"expires": START}, f"expires '{START.isoformat()}'"),
+        ({"deadline": START}, f"deadline '{START.isoformat()}'"),
+        ({"key": "k"}, "key 'k'"),
+        ({"key": by_arguments}, "key 'by_arguments'"),
+        ({"run_id": "r"}, "run_id 'r'"),
     ],
 )
-def test_options_for_a_single_run_are_refused(options: dict[str, Any], name: str) -> None:
-    """An entry makes many."""
-    with pytest.raises(InvalidOption, match=f"invalid {name} .*: expected nothing for an entry"):
+def test_options_for_a_single_run_are_refused(options: dict[str, Any], shown: str) -> None:
+    """An entry makes many. They are shown as people write them."""
+    with pytest.raises(InvalidOption, match=re.escape(f"invalid {shown}: expected nothing for an entry")):
         EntrySpec.of(Cron("@daily"), JOB.options(**options).bind("Ada"), EntryPolicy())
 
 

@@ -444,6 +444,13 @@ async def test_the_last_scheduler_that_includes_a_job_has_it() -> None:
     assert ([], 1) == (first.enqueued, len(second.enqueued))
 
 
+@pytest.mark.parametrize("what", [5, "mail", Blueprint, print])
+def test_what_is_no_blueprint_is_not_included(what: Any) -> None:
+    """And it is shown."""
+    with pytest.raises(InvalidOption, match=r"invalid blueprint .*: expected a Blueprint"):
+        Blueprint("mail").include(what)
+
+
 def test_a_blueprint_that_clashes_is_not_taken_over() -> None:
     """Not even in part."""
     home, jobs = Home(), Blueprint()

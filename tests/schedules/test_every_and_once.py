@@ -169,9 +169,8 @@ def test_schedules_are_values() -> None:
     assert Once(NOON) == Once(NOON).for_entry("a").with_default_timezone("Asia/Tokyo")
 
 
-def test_a_negative_count_is_refused() -> None:
-    """And none are given where none are asked for."""
-    assert [] == Every("1h").upcoming(NOON, 0)
-
-    with pytest.raises(InvalidSchedule, match="invalid count -1"):
-        Every("1h").upcoming(NOON, -1)
+@pytest.mark.parametrize("count", [-1, 1.5, "3", True])
+def test_a_number_of_fires_that_is_none_is_refused(count: Any) -> None:
+    """Half a fire more would be one too many."""
+    with pytest.raises(InvalidSchedule, match="invalid count .*: expected a whole number"):
+        Every("1h", anchor=NOON).upcoming(NOON, count)

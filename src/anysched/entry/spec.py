@@ -10,7 +10,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from anysched.clock import from_ms, to_ms
-from anysched.durations import LONGEST
+from anysched.durations import LONGEST, format_duration
 from anysched.entry.policy import EntryPolicy
 from anysched.errors import CannotDecode, InvalidOption
 from anysched.identifiers import check_name, digest
@@ -236,13 +236,12 @@ def refuse_single(settings: RunSettings) -> None:
     Raises:
         InvalidOption: there is such a setting.
     """
+    instants = {"at": settings.at_ms, "expires": settings.expires_at_ms, "deadline": settings.deadline_ms}
     single = {
-        "delay": settings.delay_ms,
-        "at": settings.at_ms,
-        "expires": settings.expires_at_ms,
-        "deadline": settings.deadline_ms,
-        "key": settings.key or settings.key_by_arguments,
+        "delay": settings.delay_ms and format_duration(timedelta(milliseconds=settings.delay_ms)),
+        "key": "by_arguments" if settings.key_by_arguments else settings.key,
         "run_id": settings.run_id,
+        **{name: ms and from_ms(ms).isoformat() for name, ms in instants.items()},
     }
 
     for name, value in single.items():

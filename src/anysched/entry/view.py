@@ -53,7 +53,7 @@ class Entry:
         status: whether it fires.
         next_run_at: the next fire; None if there is none.
         last_run_at: the last one that made a run.
-        run_count: runs made.
+        run_count: runs that its fires made; those of ``trigger()`` are not counted.
         missed_count: fires that came too late and were dropped.
         overlap_skipped: fires that were skipped because a run was live.
         note: words given with a pause, or why it is finished.

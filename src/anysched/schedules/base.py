@@ -96,10 +96,11 @@ class Schedule(ABC):
 
         Raises:
             NaiveDatetime: ``after`` has no time zone.
-            InvalidSchedule: ``count`` is negative.
+            InvalidSchedule: ``count`` is no whole number, or negative.
         """
-        if count < 0:
-            raise InvalidSchedule("count", shortened(count), "a number that is not negative")
+        # What a type checker has not seen would give one too many, or an error about something else.
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidSchedule("count", shortened(count), "a whole number that is not negative")
 
         fires: list[datetime] = []
 

@@ -38,6 +38,17 @@ def test_a_namespace_that_would_break_keys_is_refused(namespace: str) -> None:
         RedisBackend.from_url("redis://localhost", namespace=namespace)
 
 
+@pytest.mark.parametrize(
+    ("client", "remedy"), [("redis://:secret@localhost", "from_url"), (5, "coredis.Redis"), (None, "coredis.Redis")]
+)
+def test_what_is_no_client_is_refused_when_it_is_made(client: object, remedy: str) -> None:
+    """Not only when it is opened; an address is not shown, since there may be a password in it."""
+    with pytest.raises(InvalidOption, match=f"invalid client .*{remedy}") as caught:
+        RedisBackend(client)
+
+    assert "secret" not in str(caught.value)
+
+
 async def test_nothing_works_unless_it_is_open() -> None:
     """And the error says so."""
     backend = RedisBackend.from_url("redis://localhost:1")

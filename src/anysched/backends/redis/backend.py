@@ -42,7 +42,7 @@ from anysched.backends.records import (
 from anysched.backends.redis import wire
 from anysched.backends.redis.addresses import Address, parse_address
 from anysched.backends.redis.keys import everybody_channel, inbox_channel, key_prefix
-from anysched.backends.redis.link import TIME_LIMIT, Argument, Link, open_link
+from anysched.backends.redis.link import TIME_LIMIT, Argument, Link, library_of, open_link
 from anysched.backends.redis.opening import hold_open
 from anysched.backends.redis.report import check_version, make_report, parse_info
 from anysched.backends.redis.scripts import script
@@ -54,6 +54,13 @@ from anysched.run import RunStatus
 __all__ = ["RedisBackend"]
 
 _STATUSES = [status.value for status in RunStatus]
+
+
+def _checked_server(server: object) -> object:
+    if not isinstance(server, Address):
+        library_of(server)
+
+    return server
 
 
 def _checked_prefix(namespace: str) -> str:
@@ -72,10 +79,13 @@ class RedisBackend:
         namespace: what all keys begin with. Programs that share it share everything.
         time_limit: seconds that connecting, and each reply, may take; well under a third of the lease.
 
+    Raises:
+        InvalidOption: the client is of no library that can be used, or the namespace cannot be.
+
     A cancelled call may have happened, but for those that only read; every one may be repeated.
     """
 
-    _server: object = field(alias="client")
+    _server: object = field(alias="client", converter=_checked_server)
     _prefix: str = field(default="anysched", alias="namespace", converter=_checked_prefix, kw_only=True)
     _time_limit: float = field(default=TIME_LIMIT, alias="time_limit", kw_only=True)
     _links: list[Link] = field(factory=list[Link], init=False)

@@ -314,6 +314,9 @@ def library_of(client: object) -> Library:
     Raises:
         InvalidOption: none that can be used.
     """
+    if isinstance(client, str):  # not shown: a password may be in it
+        raise InvalidOption("client", "...", "a client object; RedisBackend.from_url(...) takes an address")
+
     modules = [kind.__module__ for kind in type(client).__mro__]
 
     if any(name.startswith("redis.asyncio.client") for name in modules):
