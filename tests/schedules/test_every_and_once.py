@@ -172,5 +172,7 @@ def test_schedules_are_values() -> None:
 @pytest.mark.parametrize("count", [-1, 1.5, "3", True])
 def test_a_number_of_fires_that_is_none_is_refused(count: Any) -> None:
     """Half a fire more would be one too many."""
-    with pytest.raises(InvalidSchedule, match="invalid count .*: expected a whole number"):
+    with pytest.raises(InvalidSchedule, match=r"invalid count .*: expected a whole number"):
         Every("1h", anchor=NOON).upcoming(NOON, count)
+
+    assert [] == Every("1h", anchor=NOON).upcoming(NOON, 0)
