@@ -241,6 +241,7 @@ async def test_a_harmed_record_harms_nobody_else(own: RespConnection, backend: R
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", HARMS)
 async def test_no_harmed_record_harms_anybody_else(own: RespConnection, backend: RedisBackend, kind: str) -> None:
     """Every one of some seven thousand."""
