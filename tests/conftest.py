@@ -11,9 +11,13 @@ import sys
 from collections import Counter
 from typing import Any
 
+import coredis  # noqa: F401 - see below
 import pytest
 
 pytest_plugins = ["pytester"]
+
+# A pytest within a test forgets what was imported there first. Imported again, the compiled parts of coredis would go
+# on with the errors of its first import, which nobody catches any more.
 
 
 def uvloop_event_loop() -> asyncio.AbstractEventLoop:
