@@ -3,9 +3,9 @@
 On the way in a record is an array of its fields in their order, and a batch of them one msgpack blob: there is no
 cheaper thing to make in Python nor to take apart in Lua. ``None`` is not used: Lua has no place for it in an array.
 
-On the way out it is an object that msgspec reads right into the record's class, one blob for many records where that
-is what a worker reads (one call for a whole claim). Redis keeps everything as text, so numbers may be texts. If the
-blob of a claim cannot be read, its runs are read one by one, to find the one that is at fault.
+On the way out it is an object that msgspec reads right into the record's class. Redis keeps much as text, so numbers
+may be texts. The runs of a claim come each as a blob, a sealed one as it is stored, and are read as one array; if that
+cannot be read, one by one, to find the one that is at fault.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from anysched.backends.records import (
     WorkReply,
 )
 from anysched.backends.redis.link import Argument
+from anysched.backends.redis.scripts import SEALED_PAYLOAD
 
 __all__ = [
     "Unread",
@@ -69,9 +70,6 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 _RUNS = Fire.__struct_fields__.index("runs")
 
-
-SEALED_PAYLOAD = 4096
-"""Characters. A longer payload had better not be copied when its run ends; see ``seals.LONGEST_PAYLOAD``."""
 
 _LONGEST_GROUP = 3 * 1000
 """A command takes so many names easily; each outcome has three places."""
@@ -196,13 +194,13 @@ def encode_all(records: Sequence[msgspec.Struct]) -> bytes:
 
 
 def encode_runs(runs: Sequence[NewRun]) -> Sequence[Argument]:
-    """New runs: one in plain words, if it is plain; else groups of them."""
-    words = _plain_words(runs[0]) if len(runs) == 1 else None
-    return words or (_encode_groups(runs),)
+    """New runs: one that may be sealed as it is to be stored, if it is alone; else groups of them."""
+    sealed = _encode_sealed(runs[0]) if len(runs) == 1 else None
+    return sealed or (_encode_groups(runs),)
 
 
-def _plain_words(run: NewRun) -> tuple[Argument, ...] | None:
-    """A run that may be sealed, in the words of ``alone.lua``; ``None`` for any other."""
+def _encode_sealed(run: NewRun) -> tuple[Argument, ...] | None:
+    """A run that may be sealed, as ``alone.lua`` wants it; ``None`` for any other."""
     if run.key or run.entry_id or run.at_ms or run.delay_ms or run.expires_ms or run.expires_at_ms:
         return None
 

@@ -3,7 +3,7 @@
 -- KEYS[1]  the prefix
 -- ARGV[1]  runs: msgpack, an array of groups. A group is a pair: an array as NEW_RUN names its places, of what its runs
 --          share, and an array of what they do not: id, payload, id, payload, ...
---          With more than one argument, they are one run in plain words: see alone.lua.
+--          With more than one argument, they are one run as it is to be stored: see alone.lua.
 --
 -- Returns  for each that was not made, its number (from 0) and the id that stands for it: msgpack, an array of pairs
 --

@@ -35,7 +35,8 @@ local function held_sealed(node, list)
     local id, token = ids[number], list[3 * number - 1]
     local claim = text and claim_of(node, text)
 
-    -- An id that comes again is settled the other way, when this one is done.
+    -- Within one claim an id has one token, so that a token of this claim is that of the run. An id that comes again is
+    -- settled the other way, when this one is done.
     if claim and token >= claim.first and token <= claim.last and not seen[id] then
       local count = #numbers + 1
       numbers[count], held_by[count], names[count] = number, claim, keys.run(id)

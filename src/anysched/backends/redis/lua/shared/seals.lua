@@ -9,9 +9,7 @@
 -- include: keys
 -- include: clock
 
-local seals = {
-  LONGEST_PAYLOAD = 4096, -- bytes; one that is longer had better not be copied when its run ends
-}
+local seals = {}
 
 -- The header of a map of so many fields; there are never more than 15.
 function seals.map(count) return string.char(128 + count) end
