@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anysched.backends.redis import scripts
 from anysched.backends.redis.link import Script
 from anysched.backends.redis.scripts import all_scripts, script
 from anysched.testing.resp import RespConnection
@@ -94,3 +95,17 @@ def test_keys_are_made_in_one_place() -> None:
     found = [file.name for file in others if "PREFIX .." in file.read_text("utf-8")]
 
     assert ["keys.lua"] == found
+
+
+def test_what_is_defined_lazily_is_defined_once(store: RespConnection) -> None:
+    """When something is first asked for that is not there, whether or not it is among the definitions.
+
+    Break: each look at what there is not runs all of them again.
+    """
+    part = "local part, times = {}, 0\n-- lazily: part\ntimes = times + 1\nfunction part.twice(x) return 2 * x end\n"
+    asked = (
+        "local asked = {times, part.none == nil, part.twice(21), part.none == nil, times}\nreturn cjson.encode(asked)"
+    )
+    text = scripts._LAZILY.sub(scripts._when_asked_for, part) + asked
+
+    assert b"[0,true,42,true,1]" == store.command("EVAL", text, "0")
