@@ -39,7 +39,7 @@ from anysched.backends.records import (
 )
 from anysched.backends.redis.link import Script
 
-__all__ = ["SEALED_PAYLOAD", "all_scripts", "script"]
+__all__ = ["SEALED_PAYLOAD", "all_scripts", "put_off", "script"]
 
 SEALED_PAYLOAD = 4096
 """A longer payload had better not be copied when its run ends. Bytes in scripts, characters in Python: the line between
@@ -109,7 +109,12 @@ def _included(text: str, seen: set[str]) -> str:
         seen.add(name)
         return _CONSTANTS if name == "constants" else _included(_read(f"shared/{name}.lua"), seen)
 
-    return _INCLUDE.sub(part, _LAZILY.sub(_when_asked_for, text))
+    return _INCLUDE.sub(part, put_off(text))
+
+
+def put_off(text: str) -> str:
+    """A part, what follows ``-- lazily: <table>`` in it put into a function for that table."""
+    return _LAZILY.sub(_when_asked_for, text)
 
 
 def _when_asked_for(match: re.Match[str]) -> str:
