@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from anysched.backends.redis import scripts
 from anysched.backends.redis.link import Script
-from anysched.backends.redis.scripts import all_scripts, script
+from anysched.backends.redis.scripts import all_scripts, put_off, script
 from anysched.testing.resp import RespConnection
 
 SCRIPTS = {script.name: script for script in all_scripts()}
@@ -103,9 +102,6 @@ def test_what_is_defined_lazily_is_defined_once(store: RespConnection) -> None:
     Break: each look at what there is not runs all of them again.
     """
     part = "local part, times = {}, 0\n-- lazily: part\ntimes = times + 1\nfunction part.twice(x) return 2 * x end\n"
-    asked = (
-        "local asked = {times, part.none == nil, part.twice(21), part.none == nil, times}\nreturn cjson.encode(asked)"
-    )
-    text = scripts._LAZILY.sub(scripts._when_asked_for, part) + asked
+    asked = "return cjson.encode({times, part.none == nil, part.twice(21), part.none == nil, times})"
 
-    assert b"[0,true,42,true,1]" == store.command("EVAL", text, "0")
+    assert b"[0,true,42,true,1]" == store.command("EVAL", put_off(part) + asked, "0")
