@@ -53,7 +53,7 @@ IN_LUA: dict[str, Break] = {
     ),
     "a sealed run is given to who does not know its job": (
         RunMachine,
-        Edit("jobs[i] = job and claims.knows(job) and job or false", "jobs[i] = job or false"),
+        Edit("job = job and claims.knows(job) and job or false", "job = job or false"),
     ),
     "the fencing check of progress is removed": (RunMachine, Edit(" or run.token ~= ARGV[2]", "")),
     "the compare in the cursor's advance is removed": (EntryMachine, Edit("\n    or entry.next_ms ~= fire[3]", "")),
@@ -77,7 +77,7 @@ IN_LUA: dict[str, Break] = {
     "a repeated tick fires anew": (EntryMachine, Edit("memos.recall('tick:' .. ARGV[1])", "false")),
     "tokens do not grow with the clock": (
         LockMachine,
-        Edit("math.max(tokens.newest + 1, clock.NOW_US)", "tokens.newest + 1"),
+        Edit("math.max(last + 1, clock.NOW_US)", "last + 1"),
     ),
     "a cancelled run is retried": (RunMachine, Edit("elseif run.cancel_requested then", "elseif false then")),
     "the second in line is not called": (

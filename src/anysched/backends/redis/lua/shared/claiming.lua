@@ -7,64 +7,71 @@ local MOST_PASSED_OVER = 200
 local MOST_AT_ONCE = 1000 -- as many as one command takes easily
 local CLAIMS_REMEMBERED = 8
 
--- Takes the next from a queue: their ids, what is stored of those that are sealed, their jobs, and the places of all if
--- they may be wanted.
-local function pop(queue, most, limits)
-  local ready, names, jobs = keys.ready(queue), {}, {}
+-- What is stored of runs, if they are sealed.
+local function texts_of(ids)
+  local names = {}
+
+  for i = 1, #ids do
+    names[i] = keys.run(ids[i])
+  end
+
+  return redis.call('MGET', unpack(names))
+end
+
+-- The jobs of runs that are sealed and that the node knows, false for others; and whether all are such, of jobs without
+-- a limit.
+local function jobs_of(texts, limits)
+  local jobs, all_plain, job, beginning = {}, true, false, nil
+
+  for i = 1, #texts do
+    local text = texts[i]
+
+    if not (text and job and string.find(text, beginning, 1, true) == 1) then
+      job, beginning = seals.job(text)
+      job = job and claims.knows(job) and job or false
+      all_plain = all_plain and job and not limits[job]
+    end
+
+    jobs[i] = job
+  end
+
+  return jobs, all_plain
+end
+
+-- Claims the next of a queue, so many at most; how many there were.
+local function claim_next(queue, most, limits)
+  local ready = keys.ready(queue)
   local ids = redis.call('ZRANGE', ready, 0, most - 1)
 
   if #ids == 0 then
-    return ids
+    return 0
   end
 
-  for i, id in ipairs(ids) do
-    names[i] = keys.run(id)
-  end
-
-  local texts = redis.call('MGET', unpack(names))
-  local all_sealed, places_given = true, nil
-
-  for i, text in ipairs(texts) do
-    local job = text and seals.job(text)
-    jobs[i] = job and claims.knows(job) and job or false
-    all_sealed = all_sealed and jobs[i] and not limits[job]
-  end
-
-  if not all_sealed then
-    places_given = redis.call('ZMSCORE', ready, unpack(ids))
-  end
-
+  local texts = texts_of(ids)
+  local jobs, all_plain = jobs_of(texts, limits)
+  local places_given = not all_plain and redis.call('ZMSCORE', ready, unpack(ids))
   redis.call('ZREMRANGEBYRANK', ready, 0, #ids - 1)
-  return ids, texts, jobs, places_given
+  places.drained[queue] = true
+
+  if all_plain then
+    claims.hold_sealed(ids, texts, jobs)
+  else
+    considering.consider_each(ids, texts, jobs, places_given, queue, limits)
+  end
+
+  return #ids
 end
 
 -- Claims from one queue; how many more runs may be looked at in this call.
 local function claim_from(queue, count, limits, looks)
   while claims.count < count and looks > 0 do
-    local ids, texts, jobs, places_given = pop(queue, math.min(count - claims.count, looks, MOST_AT_ONCE), limits)
+    local seen = claim_next(queue, math.min(count - claims.count, looks, MOST_AT_ONCE), limits)
 
-    if #ids == 0 then
+    if seen == 0 then
       break
     end
 
-    places.drained[queue] = true
-    looks = looks - #ids
-
-    for i, id in ipairs(ids) do
-      local job = jobs[i]
-
-      if job and not (limits[job] and considering.is_full(job, limits)) then
-        claims.hold(id, job, claims.sealed)
-        claims.told[claims.count], claims.reply[claims.count + 1] = id, texts[i]
-      else
-        if texts[i] then
-          records.open_run(id)
-        end
-
-        considering.consider(id, places_given[i], queue, limits)
-      end
-    end
-
+    looks = looks - seen
     places.place_all()
   end
 

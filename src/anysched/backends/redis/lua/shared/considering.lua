@@ -70,7 +70,7 @@ function considering.bring_back(queues, limits)
 end
 
 local function start(id, run)
-  local key, token = keys.run(id), claims.hold(id, run.job, claims.open)
+  local key, token = keys.run(id), claims.hold(id, run.job)
   local attempt = run.attempt + 1
 
   redis.call(
@@ -120,6 +120,23 @@ function considering.consider(id, place, queue, limits)
     places.put_aside(id, run, 'limit', place)
   else
     start(id, run)
+  end
+end
+
+-- Claims each of these that were just popped from their queue, or finds out why not. texts, jobs: of sealed ones.
+function considering.consider_each(ids, texts, jobs, places_given, queue, limits)
+  for i, id in ipairs(ids) do
+    local text, job = texts[i], jobs[i]
+
+    if job and not (limits[job] and considering.is_full(job, limits)) then
+      claims.hold_sealed({id}, {text}, {job})
+    else
+      if text then
+        records.open_run(id)
+      end
+
+      considering.consider(id, places_given[i], queue, limits)
+    end
   end
 end
 

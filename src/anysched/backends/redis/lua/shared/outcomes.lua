@@ -25,20 +25,22 @@ end
 -- Those of a group that are sealed and that the node holds: their numbers, claims and keys.
 local function held_sealed(node, list)
   local ids, seen = {}, {}
-  local numbers, held_by, names = {}, {}, {}
+  local numbers, held_by, names, count = {}, {}, {}, 0
 
-  for i = 1, #list, 3 do
-    ids[#ids + 1] = list[i]
+  for i = 1, #list / 3 do
+    ids[i] = list[3 * i - 2]
   end
 
-  for number, text in ipairs(redis.call('HMGET', keys.RUNNING, unpack(ids))) do
-    local id, token = ids[number], list[3 * number - 1]
+  local texts = redis.call('HMGET', keys.RUNNING, unpack(ids))
+
+  for number = 1, #ids do
+    local id, token, text = ids[number], list[3 * number - 1], texts[number]
     local claim = text and claim_of(node, text)
 
     -- Within one claim an id has one token, so that a token of this claim is that of the run. An id that comes again is
     -- settled the other way, when this one is done.
     if claim and token >= claim.first and token <= claim.last and not seen[id] then
-      local count = #numbers + 1
+      count = count + 1
       numbers[count], held_by[count], names[count] = number, claim, keys.run(id)
       seen[id] = true
     end
@@ -56,6 +58,19 @@ local function leave(node, job, ids)
   places.end_all('succeeded', ids)
 end
 
+-- Whether this is what is stored of a sealed run of the job that was claimed.
+local function is_of(claim, text)
+  if not text then
+    return false
+  elseif claim.beginning and string.find(text, claim.beginning, 1, true) == 1 then
+    return true
+  end
+
+  local job, beginning = seals.job(text)
+  claim.beginning = job == claim.job and beginning or claim.beginning
+  return job == claim.job
+end
+
 -- Ends the sealed runs of a group that has succeeded, without a look into them. Which they were: number -> true.
 local function succeed_sealed(node, shared, list)
   local numbers, held_by, names = held_sealed(node, list)
@@ -68,11 +83,12 @@ local function succeed_sealed(node, shared, list)
   local texts = redis.call('MGET', unpack(names))
   local ttl_text = clock.digits(math.max(shared[OUTCOME.ttl_ms], moves.SHORTEST_TTL_MS))
 
-  for i, number in ipairs(numbers) do
-    local at, text, claim = 3 * number, texts[i], held_by[i]
+  for i = 1, #numbers do
+    local number, text, claim = numbers[i], texts[i], held_by[i]
+    local at = 3 * number
 
     -- What is no sealed run any more is left as it is, to be found out below.
-    if text and seals.job(text) == claim.job then
+    if is_of(claim, text) then
       text = text .. seals.ended(claim.ending, list[at - 1], list[at])
       redis.call('SET', names[i], text, 'PX', ttl_text)
       places.append(of_job, claim.job, list[at - 2])

@@ -22,14 +22,21 @@ local places = {
   sooner = false,   -- the queue of a run whose due time is now the earliest of all
 }
 
-function places.append(lists, name, item)
+-- The list of that name, made if there is none.
+function places.list_of(lists, name)
   local list = lists[name]
 
-  if list then
-    list[#list + 1] = item
-  else
-    lists[name] = {item}
+  if not list then
+    list = {}
+    lists[name] = list
   end
+
+  return list
+end
+
+function places.append(lists, name, item)
+  local list = places.list_of(lists, name)
+  list[#list + 1] = item
 end
 
 -- Notes that these have ended.

@@ -59,16 +59,17 @@ function seals.ended(ending, token, result)
   return seals.map(6) .. ending .. cmsgpack.pack(token) .. '\166result' .. cmsgpack.pack(result)
 end
 
--- The job of a run that is sealed; nil if that is not what the text is. The rest of it was not looked at.
+-- The job of a run that is sealed, and the beginning of the text that says so; nil if that is not what the text is. The
+-- rest of it was not looked at.
 function seals.job(text)
-  local header, _, _, _, _, size, longer = string.byte(text, 1, 7)
+  local header, _, _, _, _, size, longer = string.byte(text or '', 1, 7)
 
   if not longer or header < 129 or header > 143 then
     return nil
   elseif size >= 160 and size < 192 then
-    return string.sub(text, 7, size - 154)
+    return string.sub(text, 7, size - 154), string.sub(text, 1, size - 154)
   elseif size == 217 then
-    return string.sub(text, 8, longer + 7)
+    return string.sub(text, 8, longer + 7), string.sub(text, 1, longer + 7)
   end
 end
 

@@ -7,14 +7,15 @@ local tokens = {
   DIGITS = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f',
 }
 
-function tokens.next()
-  if not tokens.newest then
-    tokens.newest = tonumber(records.text(keys.TOKEN) or '') or 0
-  end
-
-  tokens.newest = math.max(tokens.newest + 1, clock.NOW_US)
-  return tokens.newest
+-- So many in order; the first of them.
+function tokens.take(count)
+  local last = tokens.newest or tonumber(records.text(keys.TOKEN) or '') or 0
+  local first = math.max(last + 1, clock.NOW_US)
+  tokens.newest = first + count - 1
+  return first
 end
+
+function tokens.next() return tokens.take(1) end
 
 function tokens.digits(token) return string.format(tokens.DIGITS, token) end
 
