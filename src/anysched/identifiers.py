@@ -14,8 +14,10 @@ from anysched.errors import InvalidOption
 __all__ = [
     "NAME_LIMIT",
     "check_name",
+    "check_text",
     "digest",
     "fire_run_id",
+    "is_name",
     "make_node_id",
     "make_nonce",
     "make_run_id",
@@ -27,6 +29,7 @@ NAME_LIMIT: Final = 200
 
 # Braces would be read as a Redis hash tag.
 _NAME: Final = re.compile(r"[^\s{}]{1,200}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ALLOWED: Final = f"1 to {NAME_LIMIT} printable characters without spaces and braces"
 
 # Digits before letters and in ASCII order, so that text sorts as the number does.
@@ -47,10 +50,32 @@ def check_name(option: str, value: object) -> str:
     Raises:
         InvalidOption: it is no text, empty, too long, or has spaces, braces or unprintable characters in it.
     """
-    if isinstance(value, str) and _NAME.fullmatch(value) and value.isprintable():
+    if isinstance(value, str) and is_name(value):
         return value
 
     raise InvalidOption(option, shortened(value), _ALLOWED)
+
+
+def is_name(value: object) -> bool:
+    """Whether :func:`check_name` lets it pass."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None and value.isprintable()
+
+
+def check_text(option: str, value: object, longest: int) -> str:
+    """The value, if it is text that can be stored.
+
+    Args:
+        option: what the error calls it.
+        value: what was given.
+        longest: how many characters it may have.
+
+    Raises:
+        InvalidOption: it is no text, too long, or has half of a surrogate pair in it.
+    """
+    if isinstance(value, str) and len(value) <= longest and not _SURROGATE.search(value):
+        return value
+
+    raise InvalidOption(option, shortened(value), f"text of at most {longest:,} characters that UTF-8 has")
 
 
 def make_run_id(now_ms: int) -> str:

@@ -130,9 +130,7 @@ BREAKS: dict[str, Callable[[], None]] = {
     ),
     "lock owner": _replace_in_scripts(("acquire_lock.lua", "if held_by == owner then", "if false then")),
     # Tokens begin anew in an emptied store.
-    "tokens": _replace_in_scripts(
-        ("shared/tokens.lua", "math.max(last + 1, clock.NOW_US)", "last + 1")
-    ),
+    "tokens": _replace_in_scripts(("shared/tokens.lua", "math.max(last + 1, clock.NOW_US)", "last + 1")),
     "reaping": _replace_in_scripts(("shared/nodes.lua", "nodes.reap(caller)\nend", "end")),
     # At maxmemory nothing can be settled.
     "relief": _replace_in_scripts(("shared/relief.lua", "redis.call('DEL'", "redis.call('APPEND'")),

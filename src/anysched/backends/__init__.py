@@ -318,9 +318,10 @@ class Backend(Protocol):
 
         The same ``nonce`` again is answered ``True``. Replacing keeps the counts and last times, the runs, and a pause
         with its note. With the same ``revision`` it keeps the place in time and the status too, also that of a finished
-        entry, and changes nothing but ``declared``; one that had been retired is active again, as by :meth:`declare`.
+        entry, and changes nothing but ``declared``; one that had been retired goes on, as by :meth:`declare`.
         With another ``revision`` the entry moves to the new rule and ``next_ms``, and a finished one is active again,
-        unless it has made ``EntryWrite.limit`` runs; a fire that was due is counted as missed. ``EntryWrite.missed`` is
+        unless it has made ``EntryWrite.limit`` runs; a fire that was due, also when it was retired, is counted as
+        missed. ``EntryWrite.missed`` is
         counted for a new entry and one that moves. Every inbox gets ``Hint("entries")`` if its next time is now the
         earliest; likewise whenever another operation makes it so.
         """
@@ -330,11 +331,11 @@ class Backend(Protocol):
         """Reconcile declared entries, as one running program has them; one answer each.
 
         Remembers for ``ttl_ms`` (from now, and again from each :meth:`renew` of a node of that program) that
-        ``program`` declares these ids and no others. For each entry: absent: ``"added"``; present with the same
-        ``revision``: ``"kept"`` with its place in time (if it had been retired, it is active again from ``next_ms``:
-        ``"added"``); another ``revision``: ``"moved"`` as by :meth:`put_entry`, keeping counts and a pause; an
-        entry of that id that was added at run time: ``"foreign"``, left alone. All that is stored here is marked as
-        declared.
+        ``program`` declares these ids and no others; it is forgotten when the last node of that program leaves. For
+        each entry: absent: ``"added"``; present with the same ``revision``: ``"kept"`` with its place in time (if it
+        had been retired, it is active again, and due where it stopped: ``"added"``); another ``revision``: ``"moved"``
+        as by :meth:`put_entry`, keeping counts and a pause; an entry of that id that was added at run time:
+        ``"foreign"``, left alone. All that is stored here is marked as declared.
         """
         ...
 
@@ -349,7 +350,8 @@ class Backend(Protocol):
     async def pause_entry(self, entry_id: str, note: str) -> bool:
         """Stop an entry from firing until it is resumed; ``False`` if there is none.
 
-        A finished one, or one that is paused already, only gets the note.
+        A fire that is due is counted as missed. One that is paused already only gets the note; one that has finished
+        is left alone.
         """
         ...
 
@@ -383,7 +385,8 @@ class Backend(Protocol):
         ``finished`` and no more of ``fire.runs`` are made (``skipped``, but not counted). A run whose id is stored
         already is neither made nor counted; one whose key is taken is skipped and counted, whatever the policy.
 
-        ``completion`` with several runs made counts from the end of the last of them, and from now if that is final. An
+        ``completion`` with several runs made counts from the end of the last of them; with none made, from the end of
+        the newest live run of the entry; and from now if there is none, or it is final. An
         entry that was paused, replaced or moved in between takes its next time from there instead.
 
         **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first, then by id. A

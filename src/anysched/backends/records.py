@@ -389,7 +389,7 @@ class Fire(msgspec.Struct, frozen=True, kw_only=True):
         cursor_ms: the fire time that it saw.
         next_ms: the next one; 0: none, and ``end`` says why.
         end: ``finished``: there is no next one. ``completion``: the next is ``after_ms`` after the end of the run
-            that is made here; if none is made, ``after_ms`` after now.
+            that is made here; if none is made, of the entry's newest live one; without any, ``after_ms`` after now.
         runs: to be made, oldest first, at most 100.
         missed: fires that the misfire rule drops.
         limit: finished when ``run_count`` reaches it; 0: no limit.

@@ -146,9 +146,15 @@ def plan_fire(spec: EntrySpec, *, entry_id: str, cursor: datetime, now: datetime
 
 
 def plan_surrender(spec: EntrySpec, *, entry_id: str, cursor: datetime, now: datetime, run_count: int) -> FirePlan:
-    """Give up all that is due, since the entry is about to get another rule: the arguments of :func:`plan_fire`."""
+    """Give up all whose slot has passed, since the entry gets another rule or is paused.
+
+    That is what is due, and what its jitter has put off until later. Without either nothing is missed, and the cursor
+    stays. The arguments are those of :func:`plan_fire`.
+    """
     rule = evolve(spec, policy=evolve(spec.policy, misfire="skip"))
-    plan = plan_fire(rule, entry_id=entry_id, cursor=cursor, now=now, run_count=run_count)
+    is_put_off = cursor > now and from_ms(_slots_of(spec, entry_id).at(to_ms(cursor))) <= now
+    until = cursor if is_put_off else now
+    plan = plan_fire(rule, entry_id=entry_id, cursor=cursor, now=until, run_count=run_count)
     return msgspec.structs.replace(plan, fires=(), missed=plan.missed + len(plan.fires))
 
 
@@ -188,8 +194,9 @@ class _Slots:
             return slot_ms
 
         following = None if self.after_completion else self._next(slot_ms)
-        room = self.jitter_ms if following is None else min(self.jitter_ms, following - slot_ms)
-        return slot_ms + self.chance(slot_ms, room)
+        room = min(self.jitter_ms, self.end_ms + 1 - slot_ms)
+        room = room if following is None else min(room, following - slot_ms)
+        return slot_ms + self.chance(slot_ms, max(room, 1))
 
     def chance(self, slot_ms: int, below: int) -> int:
         """A number from 0 up to ``below``, made from the entry and the slot: the same on every node."""

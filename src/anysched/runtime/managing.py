@@ -12,15 +12,15 @@ from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRe
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
 from anysched.durations import shortened
-from anysched.entry import Entry, EntryPolicy, EntrySpec, Overlap, first_fire
+from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
 from anysched.errors import EntryExists, EntryNotFound, InvalidOption, RecordCorrupt
-from anysched.identifiers import check_name, make_run_id
+from anysched.identifiers import check_name, check_text, is_name, make_run_id
 from anysched.job import BoundJob, Job
 from anysched.options import check_kind, check_known
 from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
-from anysched.runtime.replacing import entry_write, put_entry
+from anysched.runtime.replacing import entry_write, put_entry, surrender
 from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
 from anysched.runtime.telling import Teller
 from anysched.schedules import Schedule, parse_schedule
@@ -28,6 +28,7 @@ from anysched.schedules import Schedule, parse_schedule
 __all__ = ["Managing"]
 
 _PAGE = 200
+_LONGEST_NOTE = 1_000  # characters
 
 
 class Managing(RunHome, ABC):
@@ -121,14 +122,31 @@ class Managing(RunHome, ABC):
     async def pause(self, entry_id: str, *, note: str = "") -> None:
         """Stop an entry from firing, on every node, until it is resumed. Live runs go on.
 
+        What was due by now and has not been fired counts as missed. One that has finished is left as it is.
+
+        Args:
+            entry_id: which one.
+            note: words for whoever looks at it, at most 1,000 characters.
+
         Raises:
             EntryNotFound: there is none of that id.
+            InvalidOption: the note cannot be.
         """
-        if not await self._backend("pause").pause_entry(entry_id, note):
+        backend = self._backend("pause")
+        check_text("note", note, _LONGEST_NOTE)
+        record = await self._entry(entry_id)
+        now_at = await backend.time_ms()
+
+        if 0 < record.next_ms <= now_at:
+            await surrender(backend, entry_id, from_ms(now_at), self._teller)
+
+        if not await backend.pause_entry(entry_id, note):
             raise EntryNotFound(entry_id)
 
     async def resume(self, entry_id: str) -> None:
         """Let a paused entry fire again, from its next time on: what the pause skipped is not caught up.
+
+        A fire that it waited for when it was paused, and whose time has not come, it waits for again.
 
         Raises:
             EntryNotFound: there is none of that id.
@@ -139,7 +157,9 @@ class Managing(RunHome, ABC):
             record = await self._entry(entry_id)
             spec = EntrySpec.from_text(record.spec)
             limit = spec.policy.limit
-            first = first_fire(spec, entry_id=entry_id, now=from_ms(await backend.time_ms()))
+            now = from_ms(await backend.time_ms())
+            is_ahead = record.status == EntryStatus.PAUSED and record.next_ms > to_ms(now)
+            first = from_ms(record.next_ms) if is_ahead else first_fire(spec, entry_id=entry_id, now=now)
             has_runs = limit is None or record.run_count < limit
             next_ms = to_ms(first) if first is not None and has_runs else None
 
@@ -181,7 +201,9 @@ class Managing(RunHome, ABC):
         Raises:
             EntryNotFound: there is none of that id.
         """
-        if not await self._backend("remove").remove_entry(entry_id):
+        backend = self._backend("remove")
+
+        if not is_name(entry_id) or not await backend.remove_entry(entry_id):
             raise EntryNotFound(entry_id)
 
     # --- queues, nodes, runs -----------------------------------------------------------------------------------
@@ -262,7 +284,8 @@ class Managing(RunHome, ABC):
     # --- inside ------------------------------------------------------------------------------------------------
 
     async def _entry(self, entry_id: str) -> EntryRecord:
-        record = await self._backend("get_entry").get_entry(entry_id)
+        backend = self._backend("get_entry")
+        record = await backend.get_entry(entry_id) if is_name(entry_id) else None
 
         if record is None:
             raise EntryNotFound(entry_id)

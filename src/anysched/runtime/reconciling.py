@@ -67,8 +67,9 @@ class Reconciling:
             return
 
         first_ms = (await self.backend.tick(make_nonce(), (), count=0)).next_due_ms
+        is_overdue = 0 < first_ms <= to_ms(now)
 
-        # Where somebody fires entries none is overdue, and they need not be read.
-        if 0 < first_ms <= to_ms(now):
-            for write in writes:
+        # Where somebody fires entries none is overdue, and they need not be read, unless jitter has put a fire off.
+        for declared, write in zip(self.declarations, writes, strict=True):
+            if is_overdue or declared.spec.policy.jitter:
                 await count_overdue(self.backend, write, now, self.teller)

@@ -8,9 +8,10 @@ whoever replaced the old one does not want that to run any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
-from anysched.backends import Backend, Corrupt, DueEntry, EntryRecord, EntryWrite
+from anysched.backends import Backend, Corrupt, DueEntry, EntryRecord, EntryWrite, Fire
 from anysched.clock import from_ms, to_ms
 from anysched.entry import EntrySpec, first_or_missed, plan_surrender
 from anysched.events import FiresMissed
@@ -18,7 +19,7 @@ from anysched.identifiers import make_nonce
 from anysched.runtime.requesting import entry_fire
 from anysched.runtime.telling import Teller
 
-__all__ = ["count_overdue", "entry_write", "put_entry", "tell_missed"]
+__all__ = ["count_overdue", "entry_write", "put_entry", "surrender", "tell_missed"]
 
 
 def entry_write(entry_id: str, spec: EntrySpec, now: datetime, *, declared: bool = False) -> EntryWrite:
@@ -79,21 +80,43 @@ async def count_overdue(backend: Backend, write: EntryWrite, now: datetime, tell
     Returns:
         Whether the entry is there and has this very rule.
     """
-    while (due := _overdue(record := await backend.get_entry(write.id), write, to_ms(now))) is not None:
-        try:
-            spec = EntrySpec.from_text(due.spec)
-            plan = plan_surrender(
-                spec, entry_id=due.id, cursor=from_ms(due.cursor_ms), now=now, run_count=due.run_count
-            )
-        except Exception:  # noqa: BLE001 - an old rule that is broken is no reason to refuse a new one
-            return False
+    record = await surrender(backend, write.id, now, teller, spared=lambda record: _stays(record, write))
+    return isinstance(record, EntryRecord) and record.revision == write.revision
 
-        reply = await backend.tick(make_nonce(), [entry_fire(due, spec, plan)], count=0)
+
+async def surrender(
+    backend: Backend,
+    entry_id: str,
+    now: datetime,
+    teller: Teller,
+    *,
+    spared: Callable[[EntryRecord], bool] = lambda record: False,
+) -> EntryRecord | Corrupt | None:
+    """Count as missed what an entry has had due, as long as nobody fires it.
+
+    Args:
+        backend: where the entry is, or is not.
+        entry_id: its id.
+        now: the backend's time.
+        teller: is told.
+        spared: whether to leave alone what was found.
+
+    Returns:
+        The entry as it was found before the last look at it: nothing that was due is left of it.
+    """
+    while True:
+        record = await backend.get_entry(entry_id)
+
+        if not isinstance(record, EntryRecord) or record.status != "active" or spared(record):
+            return record
+
+        if (fire := _given_up(record, now)) is None:
+            return record
+
+        reply = await backend.tick(make_nonce(), [fire], count=0)
 
         if reply.fired[0].done:
-            tell_missed(due.id, plan.missed, from_ms(reply.now_ms), teller)
-
-    return isinstance(record, EntryRecord) and record.revision == write.revision
+            tell_missed(entry_id, fire.missed, from_ms(reply.now_ms), teller)
 
 
 def tell_missed(entry_id: str, count: int, at: datetime, teller: Teller) -> None:
@@ -102,18 +125,28 @@ def tell_missed(entry_id: str, count: int, at: datetime, teller: Teller) -> None
         teller.tell(FiresMissed(at=at, entry_id=entry_id, count=count))
 
 
-def _overdue(record: EntryRecord | Corrupt | None, write: EntryWrite, now_ms: int) -> DueEntry | None:
-    """The entry as it is due, if it is, and will be changed: a declaration does not touch what was added."""
-    if not isinstance(record, EntryRecord) or record.revision == write.revision or write.declared > record.declared:
+def _stays(record: EntryRecord, write: EntryWrite) -> bool:
+    """Whether an entry is not changed by this: a declaration does not touch what was added."""
+    return record.revision == write.revision or write.declared > record.declared
+
+
+def _given_up(record: EntryRecord, now: datetime) -> Fire | None:
+    """What counts as missed whatever an active entry has had due; ``None`` if that is nothing."""
+    if not record.next_ms:
         return None
 
-    if record.status != "active" or not 0 < record.next_ms <= now_ms:
-        return None
-
-    return DueEntry(
+    due = DueEntry(
         id=record.id,
         spec=record.spec,
         revision=record.revision,
         cursor_ms=record.next_ms,
         run_count=record.run_count,
     )
+
+    try:
+        spec = EntrySpec.from_text(due.spec)
+        plan = plan_surrender(spec, entry_id=due.id, cursor=from_ms(due.cursor_ms), now=now, run_count=due.run_count)
+    except Exception:  # noqa: BLE001 - an old rule that is broken is no reason to refuse a new one
+        return None
+
+    return None if plan.next_at == from_ms(due.cursor_ms) else entry_fire(due, spec, plan)

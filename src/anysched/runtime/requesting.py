@@ -150,11 +150,16 @@ def entry_of(record: EntryRecord | Corrupt) -> Entry:
     except CannotDecode as error:
         raise RecordCorrupt(f"entry {record.id!r}", str(error)) from None
 
+    next_run_at = _instant(record.next_ms) if record.status == "active" else None
+    end_at = spec.policy.end_at
+    # The end of a run may set a time that is never reached. It is found out then; it can be told now.
+    is_over = next_run_at is not None and end_at is not None and next_run_at > end_at
+
     return Entry.of(
         record.id,
         spec,
-        status=record.status,
-        next_run_at=_instant(record.next_ms) if record.status == "active" else None,
+        status="finished" if is_over else record.status,
+        next_run_at=None if is_over else next_run_at,
         last_run_at=_instant(record.last_ms),
         run_count=record.run_count,
         missed_count=record.missed_count,

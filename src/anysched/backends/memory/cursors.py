@@ -17,6 +17,7 @@ def add(state: State, entry: Entry, next_ms: int) -> None:
 def activate(state: State, entry: Entry, next_ms: int) -> None:
     """Let an entry fire at ``next_ms``, whatever it did before; 0: it has finished."""
     entry.completion = None
+    entry.retired_ms = 0
 
     if next_ms <= 0:
         halt(state, entry, "finished")

@@ -27,11 +27,14 @@ def put(state: State, write: EntryWrite, *, replace: bool, nonce: str) -> bool:
     elif not replace:
         return False
 
-    elif _is_unchanged(entry, write):
-        entry.declared = write.declared
+    elif entry.revision != write.revision:
+        _change(state, entry, write)
 
     else:
-        _change(state, entry, write)
+        entry.declared = write.declared
+
+        if entry.retired_ms:
+            _come_back(state, entry)
 
     state.memorise(f"put:{nonce}", ())
     return True
@@ -56,13 +59,16 @@ def _declare(state: State, write: EntryWrite) -> str:
     if not entry.declared:
         return "foreign"
 
-    if _is_unchanged(entry, write):
+    if entry.revision != write.revision:
+        _change(state, entry, write)
+        entry.declared = True
+        return "moved"
+
+    if not entry.retired_ms:
         return "kept"
 
-    answer = "added" if entry.revision == write.revision else "moved"
-    _change(state, entry, write)
-    entry.declared = True
-    return answer
+    _come_back(state, entry)
+    return "added"
 
 
 def _add(state: State, write: EntryWrite) -> Entry:
@@ -73,14 +79,14 @@ def _add(state: State, write: EntryWrite) -> Entry:
     return entry
 
 
-def _is_unchanged(entry: Entry, write: EntryWrite) -> bool:
-    """Whether an entry has this very rule, and follows it or has come to its end by it."""
-    retired = entry.status == "finished" and entry.note == RETIRED
-    return entry.revision == write.revision and not retired
+def _come_back(state: State, entry: Entry) -> None:
+    """Go on from where a retired entry stopped."""
+    entry.note = ""
+    cursors.activate(state, entry, entry.retired_ms)
 
 
 def _change(state: State, entry: Entry, write: EntryWrite) -> None:
-    was_due = entry.status == "active" and 0 < entry.next_ms <= state.now
+    was_due = entry.retired_ms > 0 or _is_due(state, entry)
     entry.take(write)
     entry.missed_count += write.missed + was_due
 
@@ -104,9 +110,13 @@ def pause(state: State, entry_id: str, note: str) -> bool:
     if (entry := state.entries.get(entry_id)) is None:
         return False
 
+    if entry.status == "finished":
+        return True
+
     entry.note = note
 
     if entry.status == "active":
+        entry.missed_count += _is_due(state, entry)
         cursors.halt(state, entry, "paused")
 
     return True
@@ -179,6 +189,10 @@ def look(state: State, count: int) -> tuple[list[DueEntry], list[str], int]:
     return due, retired, later
 
 
+def _is_due(state: State, entry: Entry) -> bool:
+    return entry.status == "active" and 0 < entry.next_ms <= state.now
+
+
 def _is_lapsed(state: State, entry: Entry) -> bool:
     """Whether a declared entry is declared by no program that still runs."""
     return entry.declared and not any(
@@ -187,5 +201,6 @@ def _is_lapsed(state: State, entry: Entry) -> bool:
 
 
 def _retire(state: State, entry: Entry) -> None:
+    cursor_ms = entry.next_ms
     cursors.halt(state, entry, "finished")
-    entry.note = RETIRED
+    entry.retired_ms, entry.note = cursor_ms, RETIRED

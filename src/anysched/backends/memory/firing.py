@@ -103,7 +103,8 @@ def _make_all(state: State, entry: Entry, fire: Fire) -> FireAnswer:
     return FireAnswer(done=True, made=made, skipped=skipped)
 
 
-def _await_end(state: State, entry: Entry, run_id: str, after_ms: int) -> None:
+def _await_end(state: State, entry: Entry, made_id: str, after_ms: int) -> None:
+    run_id = made_id or next(reversed(entry.live), "")
     run = state.find(run_id)
 
     if run is None or run.status in FINAL:

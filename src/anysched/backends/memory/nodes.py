@@ -64,8 +64,15 @@ def renew(state: State, node_id: str, ttl_ms: int) -> Renewed:
 
 def leave(state: State, node_id: str) -> None:
     """Take a node off the list; what it holds is handed back."""
-    if node_id in state.nodes:
-        _lose(state, node_id, crashed=False)
+    if (node := state.nodes.get(node_id)) is None:
+        return
+
+    _lose(state, node_id, crashed=False)
+    program = node.info.program
+
+    # Nothing that it declared is to fire, unless somebody else declares it too.
+    if not any(other.info.program == program for other in state.nodes.values()):
+        state.programs.pop(program, None)
 
 
 def resume_queue(state: State, name: str) -> None:

@@ -161,6 +161,8 @@ class Entry:
     """Also its rank in ``State.cursors`` while it is active and this is not 0; else it is not there."""
     completion: tuple[str, int] | None = None
     """The run at whose end the next time is set, and how long after it."""
+    retired_ms: int = 0
+    """The cursor that it had when it was retired; 0 if it is not."""
     last_ms: int = 0
     run_count: int = 0
     missed_count: int = 0

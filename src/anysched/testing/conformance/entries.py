@@ -122,7 +122,7 @@ class EntryConformance(Staged):
         assert ["overdue"] == await stage.due()
 
     async def test_what_was_due_when_an_entry_changed_is_counted_as_missed(self, stage: Stage) -> None:
-        """Put or declared; not if it was not due yet, or paused."""
+        """Put or declared; not if it was not due yet. What a pause has counted is not counted again."""
         now = await stage.backend.time_ms()
         cursors = {"due": now, "paused": now, "ahead": now + LATER}
 
@@ -140,18 +140,19 @@ class EntryConformance(Staged):
         writes = [entry_write(f"{name}2", revision="r2", next_ms=now + LATER) for name in cursors]
         assert ["moved"] * 3 == await stage.backend.declare("p", writes, ttl_ms=LATER)
         found = [await stage.entry(name) for name in (*cursors, *(f"{name}2" for name in cursors))]
-        assert [1, 0, 0] * 2 == [entry.missed_count for entry in found]
+        assert [1, 1, 0] * 2 == [entry.missed_count for entry in found]
         assert {now + LATER} == {entry.next_ms for entry in found}
 
     async def test_a_retired_entry_that_is_put_again_is_active(self, stage: Stage) -> None:
-        """From its new time, since it had not come to its end by itself."""
+        """Where it stopped, since it had not come to its end by itself."""
         await stage.backend.declare("p", [entry_write("entry")], ttl_ms=LATER)
+        stopped_ms = (await stage.entry()).next_ms
         await stage.backend.declare("p", [], ttl_ms=LATER)
         assert [] == await stage.due()
         assert await stage.backend.put_entry(entry_write("entry", next_ms=LATER), replace=True, nonce="n")
 
         record = await stage.entry()
-        assert ("active", "", LATER, False) == (record.status, record.note, record.next_ms, record.declared)
+        assert ("active", "", stopped_ms, False) == (record.status, record.note, record.next_ms, record.declared)
 
     async def test_an_entry_that_has_reached_its_new_limit_is_finished(self, stage: Stage) -> None:
         """Replaced or declared; with runs left it is active, and a paused one stays so.
@@ -309,13 +310,34 @@ class EntryConformance(Staged):
         record = await stage.entry()
         assert ("finished", 0, "") == (record.status, record.next_ms, record.note)
 
-    async def test_a_finished_entry_only_gets_the_note(self, stage: Stage) -> None:
-        """Pausing it changes nothing else; what is not there is not paused."""
+    async def test_a_finished_entry_is_not_paused(self, stage: Stage) -> None:
+        """Its note stays, by which it is known why it has finished; what is not there is not paused.
+
+        Break: one that is no longer declared, and was paused then, never fires when it is declared again.
+        """
         await stage.put(next_ms=0)
-        assert await stage.backend.pause_entry("entry", "why")
+        await stage.backend.declare("p", [entry_write("retired")], ttl_ms=LATER)
+        await stage.backend.declare("p", [], ttl_ms=LATER)
+        assert [] == await stage.due()
+        assert [True, True] == [await stage.backend.pause_entry(name, "why") for name in ("entry", "retired")]
         assert not await stage.backend.pause_entry("none", "")
 
-        assert ("finished", "why") == ((record := await stage.entry()).status, record.note)
+        found = [await stage.entry(name) for name in ("entry", "retired")]
+        assert [("finished", ""), ("finished", "no longer declared")] == [(entry.status, entry.note) for entry in found]
+        assert ["added"] == await stage.backend.declare("p", [entry_write("retired")], ttl_ms=LATER)
+
+    async def test_a_pause_counts_what_was_due(self, stage: Stage) -> None:
+        """Once, however often it is paused; not what is ahead.
+
+        Break: it is neither made into a run nor counted.
+        """
+        await stage.put("due")
+        await stage.put("ahead", next_ms=await stage.backend.time_ms() + LATER)
+
+        for name in ("due", "ahead", "due"):
+            assert await stage.backend.pause_entry(name, "")
+
+        assert [1, 0] == [(await stage.entry(name)).missed_count for name in ("due", "ahead")]
 
     # --- removing --------------------------------------------------------------------------------------------
 
@@ -404,7 +426,10 @@ class EntryConformance(Staged):
         assert ["b"] == await stage.due()
 
     async def test_a_retired_entry_can_be_declared_again(self, stage: Stage) -> None:
-        """From its new time, whatever the revision; what had finished by itself stays finished."""
+        """Where it stopped, or by its new rule, and then the fire that was due is missed; what had finished stays so.
+
+        Break: a fire that was due when it was retired is neither made nor counted.
+        """
         now = await stage.backend.time_ms()
         await stage.backend.declare("p", [entry_write(name) for name in ("a", "b", "done")], ttl_ms=LATER)
         await stage.fire("run", entry_id="done", next_ms=0, end="finished")
@@ -419,7 +444,39 @@ class EntryConformance(Staged):
         assert ["added", "moved", "kept"] == await stage.backend.declare("p", again, ttl_ms=LATER)
         found = [await stage.entry(name) for name in ("a", "b", "done")]
         assert [("active", ""), ("active", ""), ("finished", "")] == [(entry.status, entry.note) for entry in found]
-        assert [now + LATER, now + LATER, 0] == [entry.next_ms for entry in found]
+        assert [entry_write("a").next_ms, now + LATER, 0] == [entry.next_ms for entry in found]
+        assert [0, 1, 0] == [entry.missed_count for entry in found]
+        assert ["a"] == await stage.due()
+        assert ["kept"] == (await stage.backend.declare("p", again, ttl_ms=LATER))[:1]
+
+    async def test_what_is_retired_and_moved_and_back_again_is_not_retired(self, stage: Stage) -> None:
+        """Its new rule's place in time is what counts from then on."""
+        now = await stage.backend.time_ms()
+        await stage.backend.declare("p", [entry_write("a")], ttl_ms=LATER)
+        await stage.backend.declare("p", [], ttl_ms=LATER)
+        assert [] == await stage.due()
+
+        moved = entry_write("a", next_ms=now + LATER, revision="r2")
+        assert ["moved"] == await stage.backend.declare("p", [moved], ttl_ms=LATER)
+        await stage.fire(next_ms=0, end="finished", entry_id="a", cursor_ms=now + LATER, revision="r2")
+        assert ["kept"] == await stage.backend.declare("p", [moved], ttl_ms=LATER)
+        assert "finished" == (await stage.entry("a")).status
+
+    async def test_what_a_node_declared_is_declared_no_more_when_it_leaves(self, stage: Stage) -> None:
+        """Unless another node has the same program. A node that merely dies counts until its time is over.
+
+        Break: for as long as a lease an entry fires whose runs nobody can carry out.
+        """
+        await stage.join("one", program="p")
+        await stage.join("two", program="p")
+        await stage.join("other", program="q")
+        await stage.backend.declare("p", [entry_write("entry")], ttl_ms=LATER)
+        await stage.backend.leave("one")
+        await stage.backend.leave("other")
+        assert ["entry"] == await stage.due()
+        await stage.backend.leave("two")
+        assert [] == await stage.due()
+        assert "no longer declared" == (await stage.entry()).note
 
     async def test_a_running_node_keeps_its_program_declared(self, stage: Stage) -> None:
         """Each renewal of one of its nodes counts the time anew; a node of another program does not."""

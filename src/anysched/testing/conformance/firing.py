@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from anysched.backends import Fire, FireAnswer
@@ -344,14 +346,29 @@ class FireConformance(Staged):
         assert ended + LATER == (await stage.entry()).next_ms
 
     async def test_a_fixed_delay_without_a_run_counts_from_now(self, stage: Stage) -> None:
-        """Since none was made, by policy or because all was missed."""
-        await stage.put("missed")
-        await stage.put("skipped")
-        await stage.trigger("live", "skipped")
+        """Since none was made, and none lives."""
+        await stage.put()
+        reply = await stage.fire(next_ms=0, end="completion", after_ms=LATER)
+        assert 0 <= (await stage.entry()).next_ms - LATER - reply.now_ms <= 5_000
 
-        for name, run_ids in (("missed", ()), ("skipped", ("a",))):
-            reply = await stage.fire(*run_ids, entry_id=name, next_ms=0, end="completion", after_ms=LATER)
-            assert 0 <= (await stage.entry(name)).next_ms - LATER - reply.now_ms <= 5_000
+    async def test_a_fixed_delay_that_meets_a_live_run_counts_from_its_end(self, stage: Stage) -> None:
+        """The newest, if it skips its own, or has missed it.
+
+        Break: it goes on from the time of the fire, and follows the end of the live run too soon.
+        """
+        await stage.join()
+
+        for name, run_ids in (("missed", ()), ("skipped", ("own",))):
+            await stage.put(name)
+            await stage.trigger(f"{name} older", name)
+            await stage.trigger(f"{name} newer", name)
+            fields: dict[str, Any] = {"next_ms": 0, "end": "completion", "after_ms": LATER}
+            await stage.fire(*run_ids, entry_id=name, overlap="skip", **fields)
+            older, newer = await stage.claim(count=2)
+            await stage.settle(older, "succeeded")
+            assert ("active", 0) == ((entry := await stage.entry(name)).status, entry.next_ms)
+            await stage.settle(newer, "succeeded")
+            assert (await stage.run(newer.id)).finished_ms + LATER == (await stage.entry(name)).next_ms
 
     async def test_a_fixed_delay_waits_for_the_last_of_several_runs(self, stage: Stage) -> None:
         """The last that was made."""

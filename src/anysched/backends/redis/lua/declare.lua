@@ -22,12 +22,12 @@ local function declare(new)
     return 'foreign'
   end
 
-  if rules.is_unchanged(new, known) then
-    return 'kept'
+  if known.revision ~= new[ENTRY.revision] then
+    rules.change(new, true, known)
+    return 'moved'
   end
 
-  rules.change(new, true, known)
-  return known.revision == new[ENTRY.revision] and 'added' or 'moved'
+  return rules.come_back(new, known) and 'added' or 'kept'
 end
 
 local entries = cmsgpack.unpack(ARGV[2])
@@ -37,7 +37,7 @@ for i, new in ipairs(entries) do
   ids[i] = new[ENTRY.id]
 end
 
-programs.forget()
+programs.forget_old()
 programs.remember(ARGV[1], ids, tonumber(ARGV[3]))
 
 for i, new in ipairs(entries) do

@@ -7,12 +7,17 @@
 --
 -- include: relief
 -- include: nodes
+-- include: programs
 
-local known = records.pick(keys.node(ARGV[1]), {'lost', 'ttl_ms'})
+local known = records.pick(keys.node(ARGV[1]), {'lost', 'ttl_ms', 'program'})
 
 if known and known.ttl_ms and not known.lost then
   nodes.lose(ARGV[1], false)
   places.conclude()
+
+  if known.program and known.program ~= '' then
+    programs.release(known.program)
+  end
 end
 
 return 1

@@ -14,9 +14,17 @@ if not known then
   return 0
 end
 
+if known.status == 'finished' then
+  return 1
+end
+
 redis.call('HSET', keys.entry(ARGV[1]), 'note', ARGV[2])
 
 if known.status == 'active' then
+  if rules.is_due(known) then
+    redis.call('HSET', keys.entry(ARGV[1]), 'missed_count', (records.whole(known.missed_count) or 0) + 1)
+  end
+
   cursors.halt(ARGV[1], 'paused')
 end
 

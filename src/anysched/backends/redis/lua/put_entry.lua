@@ -21,10 +21,11 @@ if not known then
   rules.add(new, new[ENTRY.declared])
 elseif ARGV[2] ~= '1' then
   return 0
-elseif rules.is_unchanged(new, known) then
-  redis.call('HSET', keys.entry(new[ENTRY.id]), 'declared', new[ENTRY.declared] and 1 or 0)
-else
+elseif known.revision ~= new[ENTRY.revision] then
   rules.change(new, new[ENTRY.declared], known)
+else
+  redis.call('HSET', keys.entry(new[ENTRY.id]), 'declared', new[ENTRY.declared] and 1 or 0)
+  rules.come_back(new, known)
 end
 
 memos.memorise('put:' .. ARGV[3], '1')

@@ -9,9 +9,9 @@
 --
 -- include: deals
 -- include: memos
+-- include: rules
 
 local MOST_RETIRED = 100
-local RETIRED = 'no longer declared'
 
 local ENTRY_STATE = {
   'status', 'revision', 'next_ms', 'run_count', 'missed_count', 'overlap_skipped', 'last_runs', 'version',
@@ -65,7 +65,8 @@ local function make_runs(id, entry, fire)
   return made, skipped, last_id
 end
 
-local function await_end(id, run_id, after_ms)
+local function await_end(id, made_id, after_ms)
+  local run_id = made_id or redis.call('ZREVRANGE', keys.live_of(id), 0, 0)[1]
   local run = run_id and records.pick_run(run_id)
 
   if run and not moves.FINAL[run.status] then
@@ -174,7 +175,7 @@ local function look_at(id, cursor_ms)
 
   if entry.declared == '1' and not is_declared(id) then
     cursors.halt(id, 'finished')
-    redis.call('HSET', keys.entry(id), 'note', RETIRED)
+    redis.call('HSET', keys.entry(id), 'note', rules.RETIRED, 'retired_ms', cursor_ms)
     retired[#retired + 1] = id
     return false
   end

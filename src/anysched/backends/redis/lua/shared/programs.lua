@@ -5,12 +5,28 @@ local programs = {
   PROGRAM_GRACE_MS = 86400000,
 }
 
-function programs.forget()
+local function forget(program)
+  redis.call('ZREM', keys.PROGRAMS, program)
+  redis.call('HDEL', keys.PROGRAM_TTLS, program)
+  redis.call('DEL', keys.program(program))
+end
+
+-- Forgets those that are not taken to run any more.
+function programs.forget_old()
   for _, program in ipairs(redis.call('ZRANGEBYSCORE', keys.PROGRAMS, '-inf', clock.NOW, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', keys.PROGRAMS, program)
-    redis.call('HDEL', keys.PROGRAM_TTLS, program)
-    redis.call('DEL', keys.program(program))
+    forget(program)
   end
+end
+
+-- A node has left: what its program declares is not to fire, unless another node has that program.
+function programs.release(program)
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', keys.NODES, 0, '+inf')) do
+    if redis.pcall('HGET', keys.node(node), 'program') == program then
+      return
+    end
+  end
+
+  forget(program)
 end
 
 function programs.remember(program, ids, ttl_ms)

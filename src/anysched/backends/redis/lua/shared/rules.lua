@@ -27,17 +27,30 @@ function rules.count_missed(new, before)
   end
 end
 
--- Whether an entry has this very rule, and follows it or has come to its end by it.
-function rules.is_unchanged(new, known)
-  local retired = known.status == 'finished' and known.note == rules.RETIRED
-  return known.revision == new[ENTRY.revision] and not retired
+local function is_retired(known) return known.status == 'finished' and known.note == rules.RETIRED end
+
+-- Lets an entry that was retired go on from where it stopped; whether it was.
+function rules.come_back(new, known)
+  if not is_retired(known) then
+    return false
+  end
+
+  local id = new[ENTRY.id]
+  redis.call('HDEL', keys.entry(id), 'note', 'retired_ms')
+  cursors.activate(id, records.whole(known.retired_ms) or new[ENTRY.next_ms])
+  return true
+end
+
+-- Whether a fire of an active entry is due.
+function rules.is_due(known)
+  local cursor_ms = known.status == 'active' and records.whole(known.next_ms) or 0
+  return cursor_ms > 0 and cursor_ms <= clock.NOW
 end
 
 -- Gives an entry another rule. A paused one stays paused, with its note. A fire that was due counts as missed.
 function rules.change(new, declared, known)
   local id = new[ENTRY.id]
-  local cursor_ms = known.status == 'active' and records.whole(known.next_ms) or 0
-  local was_due = cursor_ms > 0 and cursor_ms <= clock.NOW
+  local was_due = is_retired(known) or rules.is_due(known)
   rules.set_rule(new, declared)
   rules.count_missed(new, (records.whole(known.missed_count) or 0) + (was_due and 1 or 0))
 
@@ -47,12 +60,15 @@ function rules.change(new, declared, known)
   end
 
   local is_used_up = new[ENTRY.limit] > 0 and (records.whole(known.run_count) or 0) >= new[ENTRY.limit]
-  redis.call('HDEL', keys.entry(id), 'note')
+  redis.call('HDEL', keys.entry(id), 'note', 'retired_ms')
   cursors.activate(id, is_used_up and 0 or new[ENTRY.next_ms])
 end
 
 -- What is known of an entry; nil if there is none, or only a record that cannot be read.
 function rules.find(id)
-  local entry = records.pick(keys.entry(id), {'status', 'revision', 'declared', 'note', 'next_ms', 'run_count', 'missed_count'})
+  local entry = records.pick(
+    keys.entry(id),
+    {'status', 'revision', 'declared', 'note', 'next_ms', 'retired_ms', 'run_count', 'missed_count'}
+  )
   return entry and entry.revision and entry.status and entry
 end
