@@ -213,7 +213,9 @@ class EntryExists(AnySchedError, ValueError):
     """An entry of that id is there already."""
 
     def __init__(self, entry_id: str) -> None:
-        super().__init__(f"entry {entry_id!r} exists already: choose another id, or pass replace=True")
+        super().__init__(
+            f"entry {entry_id!r} exists already: choose another id, remove it, or pass replace=True to add()"
+        )
         self.entry_id = entry_id
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -192,6 +192,28 @@ def test_an_expression_is_answered_quickly_and_comes_back_from_storage(expressio
     assert 1 > perf_counter() - started
     assert fire is None or fire > NOON
     assert cron == parse_stored(cron.to_text())
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "dst"),
+    [("15-45 2 * 3 sun#2", "America/New_York", "default"), ("30 2 * 3 sunL", "Europe/Berlin", "literal")],
+)
+def test_readings_that_daylight_saving_always_swallows_are_given_up(expression: str, zone: str, dst: Any) -> None:
+    """After one cycle of the calendar, not at its end: the event loop waits for the answer.
+
+    Break: it takes a third of a second, and longer the first time.
+    """
+    cron = Cron(expression, tz=zone, dst=dst)
+    started = process_time()
+    assert cron.next_after(NOON) is None
+    assert 0.25 > process_time() - started
+
+
+@pytest.mark.parametrize("text", ["@every 1h", "0 8 * * *"])
+def test_a_rule_for_daylight_saving_is_checked_whatever_it_is_for(text: str) -> None:
+    """Like a zone."""
+    with pytest.raises(InvalidSchedule, match="invalid dst 'bogus'"):
+        parse_schedule(text, dst="bogus")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])

@@ -85,6 +85,18 @@ def test_a_naive_start_is_refused() -> None:
         virtual_time(main, start=datetime(2026, 1, 1))
 
 
+def test_a_start_before_1970_is_refused() -> None:
+    """Nothing could be stored that is due then.
+
+    Break: every entry is finished at once.
+    """
+
+    async def main() -> None: ...
+
+    with pytest.raises(InvalidOption, match="invalid start '1970-01-01T00:00:00"):
+        virtual_time(main, start=datetime(1970, 1, 1, tzinfo=UTC))
+
+
 def test_an_unknown_loop_is_refused() -> None:
     """The error names the value and the two that are allowed."""
 

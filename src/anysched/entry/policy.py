@@ -53,8 +53,9 @@ class EntryPolicy:
         misfire: of fires that were missed: make a run for the ``"latest"``, for ``"all"`` of them, or ``"skip"`` them.
             Those of ``"all"`` are made at once, so they overlap: with ``overlap="queue_all"`` they run one after
             another, with ``"allow"`` side by side; with the default the first runs, and the others count as skipped.
-        misfire_grace: what is later than this is dropped and counted, whatever ``misfire`` says; None: nothing is.
-        jitter: each fire is put off by up to this, by the same on every node, and never past the next one.
+        misfire_grace: what is later than this is dropped and counted, whatever ``misfire`` says; None: nothing is. A
+            fire that is up to two seconds late is in time.
+        jitter: each fire is put off by up to this, by the same on every node, and never past the next one, or the end.
         start_at: there is no fire before this instant.
         end_at: there is none after this.
         limit: the entry is finished after so many runs; None: never.

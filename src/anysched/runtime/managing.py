@@ -58,7 +58,8 @@ class Managing(RunHome, ABC):
         Args:
             schedule: a :class:`Schedule`, a cron expression in the configured time zone, or ``"@every 30s"``. A
                 :class:`Once` that has passed fires at once if it is no later than ``misfire_grace`` (without one: two
-                seconds); else it is counted as missed, and the entry is finished.
+                seconds); else it is counted as missed, and the entry is finished. A fire time for which an entry of
+                that id has made a run already, though it was removed since, makes no other.
             bound: the call, as ``job.bind(...)``.
             id: what the entry goes by; made for you if it is not given.
             replace: take the place of an entry of that id. Added again as it was written before, it stays as it is:

@@ -24,11 +24,12 @@ from anysched.schedules.zones import Piece, Timeline, resolve_timezone, timeline
 if TYPE_CHECKING:
     from anysched.schedules.expressions import Rule
 
-__all__ = ["Cron", "DaylightSaving"]
+__all__ = ["Cron", "DaylightSaving", "check_daylight_saving"]
 
 DaylightSaving = Literal["default", "literal"]
 
 _LAST_DAY: Final = date.max.toordinal()
+_CYCLE: Final = 146_097  # days
 
 
 @frozen(init=False)
@@ -81,8 +82,7 @@ class Cron(Schedule):
 
         body, named = split_zone(checked_text(expression))
 
-        if dst not in ("default", "literal"):
-            raise InvalidSchedule("dst", shortened(dst), "'default' or 'literal'")
+        check_daylight_saving(dst)
 
         zone = None if named is None else resolve_timezone(named)
 
@@ -157,6 +157,16 @@ class Cron(Schedule):
         return Cron(self.expression, tz=tz if given else None, dst=self.dst, entry_id=entry_id)
 
 
+def check_daylight_saving(value: object) -> None:
+    """Refuse what is no rule for daylight saving.
+
+    Raises:
+        InvalidSchedule: it is none.
+    """
+    if value not in ("default", "literal"):
+        raise InvalidSchedule("dst", shortened(value), "'default' or 'literal'")
+
+
 @lru_cache(maxsize=4096)
 def _rule(expression: str, entry_id: str | None) -> Rule:
     """What an expression stands for."""
@@ -181,8 +191,10 @@ def _next_fire(rule: Rule, timeline: Timeline, after: int, fixed: bool) -> int |
         return reading - timeline.fixed if reading is not None else None
 
     day = after // DAY
+    # The calendar is the same again after 400 years. What has not fired in that time never does.
+    last = min(_LAST_DAY, day + _CYCLE)
 
-    while day <= _LAST_DAY:
+    while day <= last:
         for piece in timeline.pieces(day):
             fire = _fire_in(rule, piece, after, fixed) if piece.end > after else None
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from anysched.durations import shortened
 from anysched.errors import InvalidSchedule, NaiveDatetime
 from anysched.schedules.base import Schedule, class_of, scheme_of
-from anysched.schedules.cron import Cron, DaylightSaving
+from anysched.schedules.cron import Cron, DaylightSaving, check_daylight_saving
 from anysched.schedules.every import Every
 from anysched.schedules.once import Once
 from anysched.schedules.stored import StoredSchedule, decode_stored, instant_from_text
@@ -51,6 +51,7 @@ def parse_schedule(
     if tz is not None:
         resolve_timezone(tz)
 
+    check_daylight_saving(dst)
     return Every("".join(words[1:]).rstrip())
 
 

@@ -185,9 +185,12 @@ def virtual_time(
     Raises:
         Deadlock: every task waits for something that can no longer happen. `main` was cancelled.
         NaiveDatetime: `start` has no time zone.
-        InvalidOption: `backend` is neither of the two, or `start` is no datetime.
+        InvalidOption: `backend` is neither of the two, or `start` is no datetime, or not after the beginning of 1970.
     """
-    virtual = VirtualTime(start=(require_aware("start", start) - _EPOCH) // _MICROSECOND)
+    if require_aware("start", start) <= _EPOCH:
+        raise InvalidOption("start", start.isoformat(), f"an instant after {_EPOCH.isoformat()}")
+
+    virtual = VirtualTime(start=(start - _EPOCH) // _MICROSECOND)
     # Set outside of the loop, so that every context in it has the clock: callbacks and system tasks as well.
     token = clock_in_force.set(Clock(microseconds=virtual.wall_clock, virtual=True))
     try:
