@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 import pytest
 
 from anysched import Lock, Scheduler, current_run
@@ -40,6 +39,6 @@ async def test_four_leaders_at_once_fire_each_time_once(server: RedisServer, mak
             await stack.enter_async_context(each.running())
 
         await until(lambda: all(each.statistics().leader for each in nodes))
-        await anyio.sleep(2)
+        await until(lambda: len(ledger.fires) >= 15)
 
     ledger.check_fires(at_least=15, every=0.1)

@@ -224,6 +224,7 @@ async def test_an_emptied_store_is_noticed_and_refilled(server: RedisServer, mak
     ledger = make_ledger()
     config = SchedulerConfig(lease="2s", on_error=ledger.on_error)
     scheduler = Scheduler(server.url, config=config, observers=[ledger])
+    begun: list[float] = []
     cancelled: list[float] = []
 
     @scheduler.every("250ms", overlap="allow")
@@ -232,6 +233,8 @@ async def test_an_emptied_store_is_noticed_and_refilled(server: RedisServer, mak
 
     @scheduler.job(name="work")
     async def work(seconds: float) -> str:
+        begun.append(current_time())
+
         try:
             await anyio.sleep(seconds)
         except anyio.get_cancelled_exc_class():
@@ -243,7 +246,7 @@ async def test_an_emptied_store_is_noticed_and_refilled(server: RedisServer, mak
     with anyio.fail_after(30):
         async with scheduler.running():
             await work.enqueue(30)
-            await anyio.sleep(0.5)
+            await until(lambda: begun)
             server.cli("FLUSHALL")
             began = current_time()
 

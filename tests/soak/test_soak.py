@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -172,8 +172,12 @@ def soak(site: Soak) -> None:
     }
     assert not doubled or losses, "doubled without a lost lease"
     fired = Counter((words[1], words[2]) for words in processes.effects("fired"))
-    runs = {(words[1], words[2]): words[3] for words in processes.effects("fired")}
-    assert all(runs[fire] for fire in fired)
+    runs: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    for words in processes.effects("fired"):
+        runs[words[1], words[2]].add(words[3])
+
+    assert {1} == {len(ids) for ids in runs.values()}, "a fire was made into two runs"
     print(
         f"\n{sum(site.injected.values())} faults, {accepted} accepted, 0 lost, {len(doubled)} doubled {by_number}, "
         f"{sum(fired.values())} fires of which {sum(times > 1 for times in fired.values())} were executed again, "
