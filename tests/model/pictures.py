@@ -74,6 +74,7 @@ class Picture:
     paused: set[str]
     cursors: Instants
     awaiting: dict[str, tuple[str, int]]
+    retired: dict[str, int]
     programs: dict[str, tuple[int, frozenset[str]]]
     locks: dict[str, tuple[str, int, int]]
     lines: dict[str, list[tuple[str, int, str]]]
@@ -125,6 +126,7 @@ def picture_of_memory(state: State, now: int) -> Picture:
         paused={queue.name for queue in state.queues.values() if queue.paused},
         cursors=_ranks(state.cursors),
         awaiting={name: entry.completion for name, entry in state.entries.items() if entry.completion is not None},
+        retired={name: entry.retired_ms for name, entry in state.entries.items() if entry.retired_ms},
         programs={
             name: (program.expires_ms, program.ids)
             for name, program in state.programs.items()
@@ -220,6 +222,7 @@ def picture_of_redis(dump: Any, prefix: str, now: int) -> Picture:
             for name, entry in entries.items()
             if "awaited" in entry
         },
+        retired={name: int(entry["retired_ms"]) for name, entry in entries.items() if "retired_ms" in entry},
         programs={
             name: (int(until), frozenset(keys.of("program").get(name, ())))
             for name, until in keys.one("programs", {}).items()
