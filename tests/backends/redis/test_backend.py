@@ -216,6 +216,35 @@ async def test_a_user_without_channels_can_work(redis_url: str, store: RespConne
         store.command("ACL", "DELUSER", "mute")
 
 
+@pytest.mark.parametrize("lacking", ["-pubsub", "resetchannels"])
+async def test_a_user_with_fewer_rights_hands_nothing_over(
+    backend: RedisBackend, redis_url: str, store: RespConnection, lacking: str
+) -> None:
+    """Who may not ask who listens, or not publish: the run is queued as any other, and nothing is left of the attempt.
+
+    Break: the run is held by a node that was never told.
+    """
+    store.command("ACL", "SETUSER", "poor", "on", ">secret", "~*", "&*", "+@all", lacking)
+    client = RedisBackend.from_url(redis_url.replace("redis://", "redis://poor:secret@"))
+    heard: list[Hint] = []
+
+    try:
+        async with anyio.create_task_group() as services:
+            await services.start(client.run)
+            await services.start(backend.listen, "node", heard.append)
+            await join(backend)
+            await backend.work("node", (), Claim(number=1, count=1, queues=("default",), takes=True))
+            await client.enqueue([NewRun(id="a", job="job")])
+            assert () == (await backend.renew("node", LATER)).held
+            assert ["a"] == [run.id for run in (await backend.work("node", (), claim(2))).runs]
+            assert 1 == store.command("SCARD", "{anysched}:live:job")
+            services.cancel_scope.cancel()
+    finally:
+        store.command("ACL", "DELUSER", "poor")
+
+    assert [] == [hint for hint in heard if hint.kind == "take"]
+
+
 async def test_the_documented_rights_are_enough(redis_url: str, store: RespConnection) -> None:
     """Of a user for anysched alone."""
     rights = ["+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+time"]
