@@ -9,7 +9,7 @@ import redis.exceptions
 from coredis.parser import Parser
 from redis._parsers.base import BaseParser
 
-from anysched.backends.redis.failures import explain
+from anysched.backends.redis.failures import explain, is_demoted
 from anysched.errors import BackendError, BackendRefused, BackendUnavailable
 
 LIBRARIES = {"redis-py": BaseParser.parse_error, "coredis": Parser().parse_error}
@@ -84,3 +84,19 @@ def test_arguments_are_not_shown() -> None:
     error = LIBRARIES["redis-py"]("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")
 
     assert "hunter2" not in str(explain(error))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("demoted", "said"),
+    [
+        (True, "READONLY You can't write against a read only replica."),
+        (True, "ERR Error running script (call to f_1): @user_script:1: @user_script: 3: -READONLY You can't write"),
+        (True, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."),
+        (False, "NOREPLICAS Not enough good replicas to write."),
+        (False, "LOADING Redis is loading the dataset in memory"),
+    ],
+)
+def test_a_replica_is_known_by_its_refusal(library: str, demoted: bool, said: str) -> None:
+    """Whether it has a master at present or not."""
+    assert demoted is is_demoted(LIBRARIES[library](said))
