@@ -366,10 +366,12 @@ class _AsyncioWire:
             raise
         finally:
             self.has_ended = True
+            is_ours = isinstance(lost, BackendUnavailable)
 
             for reply, _ in self.waiting:
                 if not reply.done():
-                    reply.set_exception(lost)
+                    # One for each, as explaining makes of a library's.
+                    reply.set_exception(BackendUnavailable(*lost.args) if is_ours else lost)
 
     async def _read_on(self) -> NoReturn:
         read = self.connection.read_response
@@ -392,7 +394,7 @@ class _AsyncioWire:
             return
 
         if not self.waiting:
-            raise RedisConnectionError(STRAY)
+            raise BackendUnavailable(STRAY)
 
         reply, _ = self.waiting.popleft()
 
