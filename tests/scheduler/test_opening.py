@@ -19,6 +19,7 @@ from anysched import (
     Cron,
     InvalidOption,
     InvalidState,
+    InvalidURL,
     MemoryBackend,
     NotOpen,
     RedisBackend,
@@ -273,6 +274,30 @@ async def test_a_backend_that_cannot_be_reached_is_an_error_at_the_start() -> No
 
     async with scheduler.running():
         assert 1 == await (await work.enqueue()).result()
+
+
+@pytest.mark.parametrize(
+    "rest", ["redis://h/2", "rediss://h", "unix:///s", "redis+sentinel://h/m", "rediss+sentinel://h/m"]
+)
+def test_an_address_may_begin_in_capitals(rest: str) -> None:
+    """As a backend's may: whatever that takes a scheduler takes."""
+    scheme, separator, place = rest.partition("://")
+
+    for said in (rest, scheme.upper() + separator + place, scheme.title() + separator + place):
+        assert isinstance(Scheduler(said).backend, RedisBackend)
+
+
+@pytest.mark.parametrize("address", ["memory://", "MEMORY://"])
+def test_memory_has_an_address_too(address: str) -> None:
+    """For a configuration that has to say something."""
+    assert isinstance(Scheduler(address).backend, MemoryBackend)
+
+
+@pytest.mark.parametrize("address", ["http://h", "localhost", "", "memory://h"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    """With all that would be one."""
+    with pytest.raises(InvalidURL, match="expected memory://, redis://"):
+        Scheduler(address)
 
 
 @pytest.mark.parametrize("namespace", ["myapp", "anysched"])

@@ -35,7 +35,7 @@ def open_backend(backend: str | Backend | None, *, namespace: str | None, lease:
         InvalidURL: the address cannot be understood.
         InvalidOption: it is neither an address nor a backend; or it is a backend that was given another namespace.
     """
-    if backend is None or backend == "memory://":
+    if backend is None or (isinstance(backend, str) and backend.lower() == "memory://"):
         from anysched.backends.memory import MemoryBackend
 
         return MemoryBackend()
@@ -65,11 +65,12 @@ def _in_namespace(backend: Backend, namespace: str) -> Backend:
 
 
 def _from_address(address: str, *, namespace: str, lease: timedelta) -> Backend:
+    from anysched.backends.redis import RedisBackend
+    from anysched.backends.redis.addresses import SCHEMES
+
     scheme = address.partition("://")[0]
 
-    if scheme not in ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"):
+    if scheme.lower() not in SCHEMES:
         raise InvalidURL(f"{scheme}://..." if "://" in address else "...", _ALLOWED)
-
-    from anysched.backends.redis import RedisBackend
 
     return RedisBackend.from_url(address, namespace=namespace, time_limit=min(5.0, lease.total_seconds() / 4))
