@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 CLIENT_NAME = "anysched"
-TIME_LIMIT = 5.0  # seconds; a third of the default lease, so that a lost command leaves time for another
+TIME_LIMIT = 3.75  # seconds; a quarter of the default lease, so that a lost command leaves time for another
 CLOSE_LIMIT = 1.0  # seconds that saying goodbye to a server may take
 GRACE = 0.1  # seconds more, in which an event loop that was blocked can read the reply that has come meanwhile
 
