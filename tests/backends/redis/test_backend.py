@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
+import coredis
 import pytest
+import redis.asyncio
 
 from anysched.backends import Backend, Claim, Hint, NewRun, NodeInfo, Outcome, RunRecord
 from anysched.backends.redis import RedisBackend
@@ -47,6 +51,17 @@ def test_what_is_no_client_is_refused_when_it_is_made(client: object, remedy: st
         RedisBackend(client)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pool", [redis.asyncio.ConnectionPool, redis.asyncio.BlockingConnectionPool])
+def test_a_pool_for_one_connection_is_refused(pool: Any) -> None:
+    """The second is for hints, which would all be lost, with an outage each second. coredis' pool is not used."""
+    with pytest.raises(InvalidOption, match="invalid max_connections 1: expected 2 or more"):
+        RedisBackend(redis.asyncio.Redis.from_pool(pool(max_connections=1)))
+
+    RedisBackend(redis.asyncio.Redis.from_pool(pool(max_connections=2)))
+    RedisBackend(redis.asyncio.Redis())
+    RedisBackend(coredis.Redis(max_connections=1))
 
 
 async def test_nothing_works_unless_it_is_open() -> None:

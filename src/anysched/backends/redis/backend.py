@@ -60,8 +60,11 @@ _STATUSES = [status.value for status in RunStatus]
 
 
 def _checked_server(server: object) -> object:
-    if not isinstance(server, Address):
-        library_of(server)
+    if not isinstance(server, Address) and library_of(server) == "redis":
+        most = getattr(getattr(server, "connection_pool", None), "max_connections", None)
+
+        if isinstance(most, int) and most < 2:
+            raise InvalidOption("max_connections", most, "2 or more for the client: one for calls, one for hints")
 
     return server
 
@@ -78,14 +81,16 @@ class RedisBackend:
     used as it is, with its pool, TLS, credentials and Sentinel, and left open.
 
     Args:
-        client: a ``redis.asyncio.Redis``, or under either loop a ``coredis.Redis``.
+        client: a ``redis.asyncio.Redis``, or under either loop a ``coredis.Redis``. Of redis-py's pool two connections
+            are taken and held, one for calls and one for hints; coredis' is not used.
         namespace: what all keys begin with. Programs that share it share everything.
         time_limit: seconds that connecting, and each reply, may take; under a third of the lease of every scheduler
             that uses it, so that a lost command leaves time for another. Default: 3.75, or a quarter of a lease that
             is shorter than 15 s.
 
     Raises:
-        InvalidOption: the client is of no library that can be used, or the namespace cannot be.
+        InvalidOption: the client is of no library that can be used, its pool is for one connection only, or the
+            namespace cannot be.
 
     A cancelled call may have happened, but for those that only read; every one may be repeated.
     """
