@@ -56,7 +56,7 @@ def how(request: pytest.FixtureRequest) -> str:
 class Site:
     """A scheduler with a short run, which has ended when Redis goes away, and a long one, which runs."""
 
-    def __init__(self, url: str, *, lease: str = "6s", time_limit: float = 3.0) -> None:
+    def __init__(self, url: str, *, lease: str = "10s", time_limit: float = 3.0) -> None:
         config = SchedulerConfig(lease=lease, shutdown_timeout="1s")
         backend = RedisBackend.from_url(url, time_limit=time_limit)
         self.scheduler = Scheduler(backend, config=config, observers=[self])
@@ -91,7 +91,7 @@ class Site:
         self.outages += isinstance(event, BackendLost)
 
     async def until_begun(self, count: int) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             await until(lambda: len(self.begun) >= count)
 
 
@@ -208,7 +208,7 @@ async def test_a_result_that_came_while_redis_was_away_is_settled_when_it_is_bac
 
     Break: "outages" (an outage ends the node).
     """
-    site = Site(durable_server.url, lease="10s")
+    site = Site(durable_server.url)
 
     with anyio.fail_after(30):
         async with site.scheduler.running():
@@ -231,7 +231,7 @@ async def test_after_an_outage_longer_than_the_lease_the_attempt_is_cancelled_an
 
     Break: "trust" lets the first attempt go on beside the second.
     """
-    lease = 3.0
+    lease = 10.0
     site, other = (Site(durable_server.url, lease=f"{lease:g}s") for _ in range(2))
 
     with anyio.fail_after(40):
@@ -319,7 +319,7 @@ async def test_a_stop_during_a_start_that_waits_for_a_connection_is_obeyed_at_on
         await client.enqueue_bound([site.work.options(run_id="it").bind("it", 0)])
 
     async with FaultyProxy(target_port=server.port, delay=delay, blackhole=not delay) as proxy:
-        started = Site(f"redis://127.0.0.1:{proxy.port}/0", time_limit=10)
+        started = Site(f"redis://127.0.0.1:{proxy.port}/0", lease="40s", time_limit=10)
         await run_and_stop(started.scheduler, lambda: proxy.accepted > 0, within=3)  # and not a time limit
 
     assert {"it": RunStatus.READY} == await statuses(server.url)

@@ -164,8 +164,8 @@ class Reserved:
 ADAPTERS = ("backends/redis/*asyncio*.py", "backends/redis/*redispy*.py")
 TRIO_ADAPTERS = ("backends/redis/*trio*.py", "backends/redis/*coredis*.py")
 GROUPS = ("executor.py", "lock.py", "runtime/*", "scheduler.py", "cli/*", "web/*", "testing/*", "observability/*")
-# To greet a server somebody has to read its replies at the same time.
-CONNECTING = ("backends/redis/opening.py",)
+# To greet a server somebody has to read its replies at the same time; to leave it, who listens to it has to be let go.
+CONNECTING = ("backends/redis/opening.py", "backends/redis/link.py")
 
 RESERVED = [
     Reserved("asyncio redis", ("testing/*", *ADAPTERS), "a client adapter's or a test's; elsewhere it is anyio"),

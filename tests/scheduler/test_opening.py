@@ -19,10 +19,12 @@ from anysched import (
     Cron,
     InvalidOption,
     InvalidState,
+    InvalidURL,
     MemoryBackend,
     NotOpen,
     RedisBackend,
     Scheduler,
+    SchedulerConfig,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -275,6 +277,30 @@ async def test_a_backend_that_cannot_be_reached_is_an_error_at_the_start() -> No
         assert 1 == await (await work.enqueue()).result()
 
 
+@pytest.mark.parametrize(
+    "rest", ["redis://h/2", "rediss://h", "unix:///s", "redis+sentinel://h/m", "rediss+sentinel://h/m"]
+)
+def test_an_address_may_begin_in_capitals(rest: str) -> None:
+    """As a backend's may: whatever that takes a scheduler takes."""
+    scheme, separator, place = rest.partition("://")
+
+    for said in (rest, scheme.upper() + separator + place, scheme.title() + separator + place):
+        assert isinstance(Scheduler(said).backend, RedisBackend)
+
+
+@pytest.mark.parametrize("address", ["memory://", "MEMORY://"])
+def test_memory_has_an_address_too(address: str) -> None:
+    """For a configuration that has to say something."""
+    assert isinstance(Scheduler(address).backend, MemoryBackend)
+
+
+@pytest.mark.parametrize("address", ["http://h", "localhost", "", "memory://h"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    """With all that would be one."""
+    with pytest.raises(InvalidURL, match="expected memory://, redis://"):
+        Scheduler(address)
+
+
 @pytest.mark.parametrize("namespace", ["myapp", "anysched"])
 def test_a_namespace_beside_a_backend_object_that_has_another_is_refused(namespace: str) -> None:
     """Ignored, the other application's runs would be taken for ours."""
@@ -292,6 +318,37 @@ def test_a_namespace_is_given_to_a_backend_object_that_was_given_none() -> None:
     scheduler = Scheduler(backend, namespace="myapp")
     assert isinstance(scheduler.backend, RedisBackend)
     assert ("myapp", "myapp", "anysched") == (scheduler.namespace, scheduler.backend.namespace, backend.namespace)
+
+
+@pytest.mark.parametrize(("lease", "limit"), [("1h", 3.75), ("15s", 3.75), ("14s", 3.5), ("3s", 0.75)])
+def test_a_time_limit_that_was_not_given_fits_the_lease(lease: str, limit: float) -> None:
+    """Of an address and of an object, which itself stays as it is: a quarter of the lease, so that a command that gets
+    no answer leaves time for more.
+
+    Break: with a lease of 3 s the first command that is lost takes it along.
+    """
+    backend = RedisBackend.from_url("redis://localhost", namespace="own")
+    config = SchedulerConfig(lease=lease)
+    address, given = Scheduler("redis://localhost", config=config).backend, Scheduler(backend, config=config).backend
+    assert (limit, limit, "own") == (limit_of(address), limit_of(given), getattr(given, "namespace", ""))
+    assert 3.75 == limit_of(backend)
+    assert (given is backend) is (limit == 3.75)
+
+
+def limit_of(backend: object) -> float:
+    return getattr(backend, "_time_limit")  # noqa: B009 - private, and of one backend only
+
+
+@pytest.mark.parametrize(("limit", "lease"), [(5.0, "15s"), (5.5, "15s"), (1.5, "4s"), (float("nan"), "15s")])
+def test_a_time_limit_that_does_not_fit_the_lease_is_refused(limit: float, lease: str) -> None:
+    """Both are named. One that is under a third of the lease is kept."""
+    backend = RedisBackend.from_url("redis://localhost", time_limit=limit)
+
+    with pytest.raises(InvalidOption, match=f"time_limit {limit}: expected .* third of the lease, which is {lease}"):
+        Scheduler(backend, config=SchedulerConfig(lease=lease))
+
+    fitting = RedisBackend.from_url("redis://localhost", time_limit=1.3)
+    assert fitting is Scheduler(fitting, config=SchedulerConfig(lease="4s")).backend
 
 
 def test_memory_is_one_namespace() -> None:

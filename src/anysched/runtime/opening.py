@@ -20,6 +20,13 @@ class _Movable(Protocol):
     def in_namespace(self, namespace: str) -> Backend: ...
 
 
+@runtime_checkable
+class _Timed(Protocol):
+    """A backend whose commands have a time limit."""
+
+    def for_lease(self, lease: timedelta) -> Backend: ...
+
+
 _ALLOWED = "memory://, redis://, rediss://, unix:// or redis+sentinel://, or a Backend object"
 
 
@@ -29,19 +36,25 @@ def open_backend(backend: str | Backend | None, *, namespace: str | None, lease:
     Args:
         backend: an address, a backend, or ``None`` for this process's memory.
         namespace: for a backend that is made here, or an object that was given none; ``None``: the default.
-        lease: a command's time limit has to be well under it.
+        lease: of the scheduler's node; the time limit of a command has to be well under it.
 
     Raises:
         InvalidURL: the address cannot be understood.
-        InvalidOption: it is neither an address nor a backend; or it is a backend that was given another namespace.
+        InvalidOption: it is neither an address nor a backend; or it is a backend that was given another namespace, or
+            a time limit that is too long for the lease.
     """
-    if backend is None or backend == "memory://":
+    opened = _opened(backend, namespace)
+    return opened.for_lease(lease) if isinstance(opened, _Timed) else opened
+
+
+def _opened(backend: str | Backend | None, namespace: str | None) -> Backend:
+    if backend is None or (isinstance(backend, str) and backend.lower() == "memory://"):
         from anysched.backends.memory import MemoryBackend
 
         return MemoryBackend()
 
     if isinstance(backend, str):
-        return _from_address(backend, namespace=namespace if namespace is not None else DEFAULT_NAMESPACE, lease=lease)
+        return _from_address(backend, namespace=namespace if namespace is not None else DEFAULT_NAMESPACE)
 
     # A user's mistake, which no type checker may have seen. A backend's class has the methods, too.
     if isinstance(backend, type) or not isinstance(cast("object", backend), Backend):
@@ -64,12 +77,13 @@ def _in_namespace(backend: Backend, namespace: str) -> Backend:
     return backend.in_namespace(namespace)
 
 
-def _from_address(address: str, *, namespace: str, lease: timedelta) -> Backend:
+def _from_address(address: str, *, namespace: str) -> Backend:
+    from anysched.backends.redis import RedisBackend
+    from anysched.backends.redis.addresses import SCHEMES
+
     scheme = address.partition("://")[0]
 
-    if scheme not in ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"):
+    if scheme.lower() not in SCHEMES:
         raise InvalidURL(f"{scheme}://..." if "://" in address else "...", _ALLOWED)
 
-    from anysched.backends.redis import RedisBackend
-
-    return RedisBackend.from_url(address, namespace=namespace, time_limit=min(5.0, lease.total_seconds() / 4))
+    return RedisBackend.from_url(address, namespace=namespace)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
+import coredis
 import pytest
+import redis.asyncio
 
 from anysched.backends import Backend, Claim, Hint, NewRun, NodeInfo, Outcome, RunRecord
 from anysched.backends.redis import RedisBackend
@@ -47,6 +51,17 @@ def test_what_is_no_client_is_refused_when_it_is_made(client: object, remedy: st
         RedisBackend(client)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pool", [redis.asyncio.ConnectionPool, redis.asyncio.BlockingConnectionPool])
+def test_a_pool_for_one_connection_is_refused(pool: Any) -> None:
+    """The second is for hints, which would all be lost, with an outage each second. coredis' pool is not used."""
+    with pytest.raises(InvalidOption, match="invalid max_connections 1: expected 2 or more"):
+        RedisBackend(redis.asyncio.Redis.from_pool(pool(max_connections=1)))
+
+    RedisBackend(redis.asyncio.Redis.from_pool(pool(max_connections=2)))
+    RedisBackend(redis.asyncio.Redis())
+    RedisBackend(coredis.Redis(max_connections=1))
 
 
 async def test_nothing_works_unless_it_is_open() -> None:
@@ -214,6 +229,35 @@ async def test_a_user_without_channels_can_work(redis_url: str, store: RespConne
             services.cancel_scope.cancel()
     finally:
         store.command("ACL", "DELUSER", "mute")
+
+
+@pytest.mark.parametrize("lacking", ["-pubsub", "resetchannels"])
+async def test_a_user_with_fewer_rights_hands_nothing_over(
+    backend: RedisBackend, redis_url: str, store: RespConnection, lacking: str
+) -> None:
+    """Who may not ask who listens, or not publish: the run is queued as any other, and nothing is left of the attempt.
+
+    Break: the run is held by a node that was never told.
+    """
+    store.command("ACL", "SETUSER", "poor", "on", ">secret", "~*", "&*", "+@all", lacking)
+    client = RedisBackend.from_url(redis_url.replace("redis://", "redis://poor:secret@"))
+    heard: list[Hint] = []
+
+    try:
+        async with anyio.create_task_group() as services:
+            await services.start(client.run)
+            await services.start(backend.listen, "node", heard.append)
+            await join(backend)
+            await backend.work("node", (), Claim(number=1, count=1, queues=("default",), takes=True))
+            await client.enqueue([NewRun(id="a", job="job")])
+            assert () == (await backend.renew("node", LATER)).held
+            assert ["a"] == [run.id for run in (await backend.work("node", (), claim(2))).runs]
+            assert 1 == store.command("SCARD", "{anysched}:live:job")
+            services.cancel_scope.cancel()
+    finally:
+        store.command("ACL", "DELUSER", "poor")
+
+    assert [] == [hint for hint in heard if hint.kind == "take"]
 
 
 async def test_the_documented_rights_are_enough(redis_url: str, store: RespConnection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import coredis.exceptions
 import pytest
@@ -9,8 +11,12 @@ import redis.exceptions
 from coredis.parser import Parser
 from redis._parsers.base import BaseParser
 
-from anysched.backends.redis.failures import explain
+from anysched.backends.redis.addresses import parse_address
+from anysched.backends.redis.failures import explain, is_demoted
+from anysched.backends.redis.link import open_link
 from anysched.errors import BackendError, BackendRefused, BackendUnavailable
+from anysched.testing.proxy import FaultyProxy
+from anysched.testing.servers import RedisServer
 
 LIBRARIES = {"redis-py": BaseParser.parse_error, "coredis": Parser().parse_error}
 
@@ -84,3 +90,53 @@ def test_arguments_are_not_shown() -> None:
     error = LIBRARIES["redis-py"]("ERR unknown command 'AUTH', with args beginning with: 'hunter2' ")
 
     assert "hunter2" not in str(explain(error))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("demoted", "said"),
+    [
+        (True, "READONLY You can't write against a read only replica."),
+        (True, "ERR Error running script (call to f_1): @user_script:1: @user_script: 3: -READONLY You can't write"),
+        (True, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."),
+        (False, "NOREPLICAS Not enough good replicas to write."),
+        (False, "LOADING Redis is loading the dataset in memory"),
+    ],
+)
+def test_a_replica_is_known_by_its_refusal(library: str, demoted: bool, said: str) -> None:
+    """Whether it has a master at present or not."""
+    assert demoted is is_demoted(LIBRARIES[library](said))
+
+
+@pytest.mark.parametrize("lost", ["call", "subscription"])
+async def test_a_loss_is_told_in_one_sentence(lost: str, all_loops: None) -> None:
+    """Whether the library has words for it or we have."""
+    told: list[str] = []
+
+    async def note(failing: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(BackendUnavailable) as caught, anyio.fail_after(5):
+            await failing()
+
+        told.append(str(caught.value))
+
+    class Standing:
+        def started(self, value: None = None) -> None:
+            server.cli("CLIENT", "KILL", "TYPE", "pubsub")
+
+    with RedisServer(own=True, appendonly=False) as server:
+        async with FaultyProxy(target_port=server.port) as proxy, anyio.create_task_group() as services:
+            link = open_link(parse_address(f"redis://127.0.0.1:{proxy.port}"))
+            await services.start(link.run)
+
+            if lost == "call":
+                proxy.drop_replies(containing=b"ECHO")
+
+                async with anyio.create_task_group() as callers:
+                    callers.start_soon(note, lambda: link.command("ECHO", "a"))
+                    callers.start_soon(note, lambda: link.command("ECHO", "b"))
+            else:
+                await note(lambda: link.listen(["c"], [].append, task_status=Standing()))
+
+            services.cancel_scope.cancel()
+
+    assert {1} == {said.count("Redis cannot be") for said in told}, told

@@ -14,7 +14,8 @@ from attrs import Factory, define
 from hiredis import Reader
 
 from anysched.backends.redis.addresses import parse_address
-from anysched.backends.redis.link import Link, open_link
+from anysched.backends.redis.failures import explain
+from anysched.backends.redis.link import STRAY, Link, open_link
 from anysched.backends.redis.receiving_asyncio import Receiver, receive
 from anysched.errors import BackendUnavailable
 from anysched.testing.servers import RedisServer
@@ -203,6 +204,8 @@ async def test_a_reply_that_nobody_waits_for_ends_the_connection(server: RedisSe
     """
     async with open_to(parse_address(server.url)) as link:
         before = await link.command("CLIENT", "ID")
-        wire: Any = link
-        feed(wire._wire.receiver, b"+OK\r\n")
+        opened: Any = link
+        receiver = opened._wire.receiver
+        feed(receiver, b"+OK\r\n")
         assert before != await link.command("CLIENT", "ID")
+        assert STRAY == str(explain(receiver.ended.result()))

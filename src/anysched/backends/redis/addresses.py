@@ -28,9 +28,11 @@ from attrs import field, frozen
 
 from anysched.errors import InvalidURL
 
-__all__ = ["TLS", "Address", "parse_address", "redact"]
+__all__ = ["SCHEMES", "TLS", "Address", "parse_address", "redact"]
 
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+"""What an address begins with, in small letters or large ones."""
+
 _PORTS = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379, "rediss+sentinel": 26379}
 _CREDENTIALS = ("username", "password")
 _SSL = ("ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -115,8 +117,8 @@ def parse_address(url: str) -> Address:
     shown = redact(url)
     scheme, separator, rest = url.partition("://")
 
-    if not separator or scheme.lower() not in _SCHEMES:
-        raise InvalidURL(shown, "a URL that begins with " + _one_of([f"{scheme}://" for scheme in _SCHEMES]))
+    if not separator or scheme.lower() not in SCHEMES:
+        raise InvalidURL(shown, "a URL that begins with " + _one_of([f"{scheme}://" for scheme in SCHEMES]))
 
     try:
         split = urlsplit(f"//{rest}")

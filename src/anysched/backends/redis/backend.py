@@ -8,7 +8,9 @@ removes it, is in ``docs/redis.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from copy import copy
+from datetime import timedelta
+from typing import Any, Self
 
 from anyio import TASK_STATUS_IGNORED, current_time
 from anyio.abc import TaskStatus
@@ -47,7 +49,8 @@ from anysched.backends.redis.opening import hold_open
 from anysched.backends.redis.report import check_version, make_report, parse_info
 from anysched.backends.redis.scripts import script
 from anysched.clock import clock_in_force
-from anysched.errors import BackendUnavailable, NotOpen, RecordCorrupt
+from anysched.durations import format_duration
+from anysched.errors import BackendUnavailable, InvalidOption, NotOpen, RecordCorrupt
 from anysched.identifiers import check_name
 from anysched.run import RunStatus
 
@@ -57,8 +60,11 @@ _STATUSES = [status.value for status in RunStatus]
 
 
 def _checked_server(server: object) -> object:
-    if not isinstance(server, Address):
-        library_of(server)
+    if not isinstance(server, Address) and library_of(server) == "redis":
+        most = getattr(getattr(server, "connection_pool", None), "max_connections", None)
+
+        if isinstance(most, int) and most < 2:
+            raise InvalidOption("max_connections", most, "2 or more for the client: one for calls, one for hints")
 
     return server
 
@@ -75,12 +81,16 @@ class RedisBackend:
     used as it is, with its pool, TLS, credentials and Sentinel, and left open.
 
     Args:
-        client: a ``redis.asyncio.Redis``, or under either loop a ``coredis.Redis``.
+        client: a ``redis.asyncio.Redis``, or under either loop a ``coredis.Redis``. Of redis-py's pool two connections
+            are taken and held, one for calls and one for hints; coredis' is not used.
         namespace: what all keys begin with. Programs that share it share everything.
-        time_limit: seconds that connecting, and each reply, may take; well under a third of the lease.
+        time_limit: seconds that connecting, and each reply, may take; under a third of the lease of every scheduler
+            that uses it, so that a lost command leaves time for another. Default: 3.75, or a quarter of a lease that
+            is shorter than 15 s.
 
     Raises:
-        InvalidOption: the client is of no library that can be used, or the namespace cannot be.
+        InvalidOption: the client is of no library that can be used, its pool is for one connection only, or the
+            namespace cannot be.
 
     A cancelled call may have happened, but for those that only read; every one may be repeated.
     """
@@ -98,7 +108,7 @@ class RedisBackend:
         Args:
             url: ``redis://``, ``rediss://``, ``unix://`` or ``redis+sentinel://``.
             namespace: what all keys begin with.
-            time_limit: seconds that connecting, and each reply, may take.
+            time_limit: as for the class.
 
         Raises:
             InvalidURL: it cannot be understood.
@@ -120,6 +130,31 @@ class RedisBackend:
             InvalidOption: it cannot be.
         """
         return RedisBackend(self._server, namespace=namespace, time_limit=self._time_limit)
+
+    def for_lease(self, lease: timedelta) -> Self:
+        """This backend, or one like it with a shorter time limit, if it was given none.
+
+        Args:
+            lease: for how long a node that uses it may be silent.
+
+        Raises:
+            InvalidOption: the time limit is a third of the lease or more.
+        """
+        seconds = lease.total_seconds()
+
+        if self._time_limit != TIME_LIMIT:
+            if not self._time_limit < seconds / 3:
+                allowed = f"seconds, less than a third of the lease, which is {format_duration(lease)}"
+                raise InvalidOption("time_limit", self._time_limit, allowed)
+
+            return self
+
+        if seconds / 4 >= TIME_LIMIT:
+            return self
+
+        fitted = copy(self)
+        fitted._time_limit, fitted._links = seconds / 4, []
+        return fitted
 
     # --- life ----------------------------------------------------------------------------------------------------
 

@@ -111,8 +111,8 @@ def explain(error: BaseException) -> BackendError:
 
 
 def is_demoted(error: BaseException) -> bool:
-    """Whether the server has become a replica, so that a new connection may lead to the new master."""
-    return _code_of(error, str(error)) == "READONLY"
+    """Whether the server is a replica, cut off or not, so that a new connection may lead to the new master."""
+    return _code_of(error, str(error)) in ("READONLY", "MASTERDOWN")
 
 
 def _code_of(error: BaseException, text: str) -> str | None:

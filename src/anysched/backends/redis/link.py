@@ -11,6 +11,8 @@ What holds for every link:
 * **Nothing is sent twice** by a link. What was on the wire when the connection was lost has an unknown outcome, and
   raises :exc:`~anysched.errors.BackendUnavailable`; the next call makes a new connection.
 * **Every wait has a time limit**, for connecting and for each reply; a connection that failed it is dropped.
+* **A server that has become a replica is left**, by calls and by listeners, and its name is looked up anew: it may stay
+  up and take connections for as long as it likes, while the name leads to the new master.
 * **Replies are raw**: ``bytes``, ``int``, ``list`` or ``None``, whatever protocol and decoding a client is set to.
 """
 
@@ -22,13 +24,13 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Literal, Protocol, cast
 
-from anyio import TASK_STATUS_IGNORED, Event
+from anyio import TASK_STATUS_IGNORED, CancelScope, Event
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint, current_token
 from attrs import define, field, frozen
 
 from anysched.backends.redis.addresses import Address
-from anysched.backends.redis.failures import explain
+from anysched.backends.redis.failures import explain, is_demoted
 from anysched.errors import BackendError, BackendUnavailable, InvalidOption, MissingExtra, NotOpen
 
 __all__ = [
@@ -53,12 +55,13 @@ __all__ = [
 ]
 
 CLIENT_NAME = "anysched"
-TIME_LIMIT = 5.0  # seconds; a third of the default lease, so that a lost command leaves time for another
+TIME_LIMIT = 3.75  # seconds; a quarter of the default lease, so that a lost command leaves time for another
 CLOSE_LIMIT = 1.0  # seconds that saying goodbye to a server may take
 GRACE = 0.1  # seconds more, in which an event loop that was blocked can read the reply that has come meanwhile
 
 LOST = "Redis cannot be reached: the connection was lost"
 _CLOSED = "Redis cannot be reached: our connection has been closed"
+_LEFT = "Redis cannot answer for now: the server has become a replica"
 QUIET = 3.0
 """So many time limits may pass on a subscription without a word before a sign of life is asked for.
 
@@ -126,7 +129,7 @@ class Link(Protocol):
         silent is asked for a sign of life, and counts as lost if there is none.
 
         Raises:
-            BackendUnavailable: the connection is lost, and messages may be.
+            BackendUnavailable: the connection is lost, and messages may be; or the server has become a replica.
         """
         ...
 
@@ -162,6 +165,10 @@ class Client(Protocol):
         """Subscribe, call ``ready``, and deliver until the connection is lost."""
         ...
 
+    def forget(self) -> None:
+        """Look up anew where the server is, the next time: the one that was there has become a replica."""
+        ...
+
     async def close(self) -> None:
         """Close what the client itself has opened."""
         ...
@@ -183,6 +190,8 @@ class ClientLink:
     _decided: Event = field(factory=Event, init=False)
     """Set when there is a connection after that, or a failure."""
     _failure: BackendError = field(factory=lambda: BackendUnavailable(LOST), init=False)
+    _listening: set[CancelScope] = field(factory=set[CancelScope], init=False)
+    """One around each listener, from before it connects."""
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128 - _keep calls it
         """See :meth:`Link.run`."""
@@ -245,14 +254,19 @@ class ClientLink:
         task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
     ) -> None:
         """See :meth:`Link.listen`."""
-        try:
-            await self._client.hear(channels, deliver, task_status.started)
-        except self._client.failures as error:
-            await checkpoint()  # noqa: ASYNC120 - as above: a cancellation comes first
-            failure = _explained(error)
-            raise failure from failure.__cause__
+        with CancelScope() as scope:
+            self._listening.add(scope)
 
-        raise BackendUnavailable(LOST)
+            try:
+                await self._client.hear(channels, deliver, task_status.started)
+            except self._client.failures as error:
+                await checkpoint()  # noqa: ASYNC120 - as above: a cancellation comes first
+                failure = _explained(error)
+                raise failure from failure.__cause__
+            finally:
+                self._listening.discard(scope)
+
+        raise BackendUnavailable(_LEFT if scope.cancelled_caught else LOST)
 
     async def _exchange(self, words: Sequence[Argument]) -> Any:
         wire = self._wire
@@ -267,6 +281,9 @@ class ClientLink:
         except UnicodeEncodeError as error:
             raise BackendError(f"a text cannot be sent: {error}") from error
         except self._client.failures as error:
+            if is_demoted(error):
+                self._leave()
+
             raise explain(error) from error
 
     async def _reconnected(self) -> Wire:
@@ -284,6 +301,13 @@ class ClientLink:
             raise BackendUnavailable(LOST)
 
         return self._wire
+
+    def _leave(self) -> None:
+        """The server has become a replica. The wire drops itself; a listener would hear only what is passed on."""
+        self._client.forget()
+
+        for scope in self._listening:
+            scope.cancel(reason="the server has become a replica")
 
     def _forget(self) -> None:
         """The connection is lost, which a caller may notice before its keeper does."""

@@ -48,23 +48,33 @@ __all__ = ["AsyncioClient", "open_client"]
 
 def open_client(server: Any, time_limit: float) -> Client:
     """A client for an address, or by one of redis-py's."""
-    is_ours = isinstance(server, Address)
-    return AsyncioClient(_client_of(server, time_limit) if is_ours else server, is_ours, time_limit)
+    is_ours, place = isinstance(server, Address), _Place()
+    return AsyncioClient(_client_of(server, time_limit, place) if is_ours else server, is_ours, time_limit, place)
+
+
+@define(eq=False)
+class _Place:
+    """Where all connections of a client go."""
+
+    address: str | None = None
+    """What the host's name led to; ``None``: a resolver has to be asked."""
 
 
 class _Steady(Connection):
-    """Connects again to the address that its host's name led to, without asking a resolver.
+    """Connects again to the address that its host's name led to, without asking a resolver, until that is forgotten.
 
     The resolver works in a thread, and a busy event loop starves threads.
     """
 
-    _address: str | None = None
+    def __init__(self, *, place: _Place, **options: Any) -> None:
+        super().__init__(**options)  # pyright: ignore[reportUnknownMemberType] - untyped there
+        self._place = place
 
     def _connection_arguments(self) -> Mapping[str, Any]:
         arguments = cast("dict[str, Any]", dict(super()._connection_arguments()))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - untyped there
 
-        if self._address is not None:
-            name, arguments["host"] = arguments["host"], self._address
+        if self._place.address is not None:
+            name, arguments["host"] = arguments["host"], self._place.address
 
             if arguments.get("ssl"):
                 arguments["server_hostname"] = name
@@ -75,18 +85,18 @@ class _Steady(Connection):
         try:
             await super()._connect()
         except BaseException:
-            self._address = None
+            self._place.address = None
             raise
 
         writer: Any = self._writer
-        self._address = writer.get_extra_info("peername")[0]
+        self._place.address = writer.get_extra_info("peername")[0]
 
 
 class _SteadyTLS(_Steady, SSLConnection):
     pass
 
 
-def _client_of(address: Address, time_limit: float) -> Any:
+def _client_of(address: Address, time_limit: float, place: _Place) -> Any:
     """A client that resends nothing by itself."""
     options: dict[str, Any] = {
         "db": address.db,
@@ -117,7 +127,8 @@ def _client_of(address: Address, time_limit: float) -> Any:
         return watchers.master_for(address.service)
 
     ((host, port),) = address.hosts
-    return Redis.from_pool(ConnectionPool(_SteadyTLS if tls else _Steady, host=host, port=port, **options, **tls))
+    options |= {"host": host, "port": port, "place": place, **tls}
+    return Redis.from_pool(ConnectionPool(_SteadyTLS if tls else _Steady, **options))
 
 
 @define(eq=False)
@@ -127,6 +138,7 @@ class AsyncioClient:
     redis: Any
     is_ours: bool
     time_limit: float
+    place: _Place
     failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
 
     async def hold(self, ready: Callable[[Wire], None]) -> None:
@@ -169,6 +181,10 @@ class AsyncioClient:
 
             while True:
                 take(await self._next_message(connection))
+
+    def forget(self) -> None:
+        """See :meth:`.Client.forget`."""
+        self.place.address = None
 
     async def close(self) -> None:
         """See :meth:`.Client.close`."""
@@ -350,10 +366,12 @@ class _AsyncioWire:
             raise
         finally:
             self.has_ended = True
+            is_ours = isinstance(lost, BackendUnavailable)
 
             for reply, _ in self.waiting:
                 if not reply.done():
-                    reply.set_exception(lost)
+                    # One for each, as explaining makes of a library's.
+                    reply.set_exception(BackendUnavailable(*lost.args) if is_ours else lost)
 
     async def _read_on(self) -> NoReturn:
         read = self.connection.read_response
@@ -376,7 +394,7 @@ class _AsyncioWire:
             return
 
         if not self.waiting:
-            raise RedisConnectionError(STRAY)
+            raise BackendUnavailable(STRAY)
 
         reply, _ = self.waiting.popleft()
 

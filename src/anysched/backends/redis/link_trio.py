@@ -192,7 +192,7 @@ class _Named(ssl.SSLContext):
 
 @define(eq=False)
 class _Steady:
-    """Connects again to the address that its host's name led to, without asking a resolver.
+    """Connects again to the address that its host's name led to, without asking a resolver, until told to forget it.
 
     The resolver works in a thread, and a busy event loop starves threads.
     """
@@ -217,6 +217,10 @@ class _Steady:
         connection: Any = TCPConnection(place, socket_keepalive=True, **self.options, **tls)
         connection.register_connect_callback(self._keep)
         return connection
+
+    def forget(self) -> None:
+        """Ask the resolver the next time."""
+        self._address = None
 
     def _keep(self, connection: Any) -> None:
         self._address = connection.stream.extra(SocketAttribute.remote_address)[0]
@@ -265,6 +269,11 @@ class TrioClient:
     async def hear(self, channels: Sequence[str], deliver: Callable[[bytes], None], ready: Callable[[], None]) -> None:
         """See :meth:`.Client.hear`."""
         await self._run(_Hearing(self.time_limit, channels, deliver, ready))
+
+    def forget(self) -> None:
+        """See :meth:`.Client.forget`."""
+        if isinstance(self.make, _Steady):
+            self.make.forget()
 
     async def close(self) -> None:
         """See :meth:`.Client.close`. There is nothing left."""

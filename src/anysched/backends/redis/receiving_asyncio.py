@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from anysched.backends.redis.link import LOST
+from anysched.errors import BackendUnavailable
 
 try:
     import hiredis
@@ -102,7 +102,7 @@ class Receiver(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.BufferedProtocol`."""
-        self._end(exc or RedisConnectionError(LOST))
+        self._end(exc or BackendUnavailable(LOST))
         self.resume_writing()
         self.stream.connection_lost(exc)
 

@@ -13,6 +13,9 @@
 -- (see Backend.enqueue): stored as claimed by that node, which gets it with the hint and need not come for it. If the
 -- hint is lost, the node is told at its next renewals what it holds, and hands back what it does not know. If none of
 -- that may be, it goes the way of all others.
+--
+-- Whether the node listens here is asked before anything is published: replicas get what a script publishes, also where
+-- nobody has heard it here, and a node that still listens to one would carry out what was not handed over.
 -- include: keys
 -- include: instant
 -- include: constants
@@ -70,6 +73,7 @@ if #ARGV > 1 then
     and redis.call('SISMEMBER', keys.PAUSED, queue) == 0
     and redis.pcall('SISMEMBER', keys.jobs(node), job) == 1
     and tonumber(redis.call('ZSCORE', keys.NODES, node) or 0) >= clock.NOW
+    and (redis.pcall('PUBSUB', 'NUMSUB', keys.inbox(node))[2] or 0) > 0
   then
     local well, parts = pcall(cmsgpack.unpack, appetite)
     local queues, limits = unpack(well and type(parts) == 'table' and parts or {})
@@ -97,6 +101,7 @@ if #ARGV > 1 then
         return NONE
       end
 
+      -- The user may not publish: nobody has heard anything anywhere.
       redis.call('DEL', key)
       redis.call('HDEL', keys.RUNNING, id)
       redis.call('ZREM', keys.held(node), id)
