@@ -49,6 +49,7 @@ from anysched.errors import (
     ServerTooOld,
     StaleLease,
     UnknownJob,
+    WorkerLost,
 )
 from anysched.events import Event, Observer
 from anysched.executor import Executor, ExecutorStatistics
@@ -153,6 +154,7 @@ __all__ = [
     "StaleLease",
     "Totals",
     "UnknownJob",
+    "WorkerLost",
     "by_arguments",
     "current_run",
     "parse_schedule",

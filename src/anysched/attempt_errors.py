@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from anysched.clock import LATEST_MS, from_ms
+from anysched.errors import WorkerLost
 from anysched.run import Attempt, AttemptError
 
-__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error"]
+__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error", "lost_worker"]
 
 MESSAGE_LIMIT: Final = 4096
 """The longest message that is kept, in bytes of UTF-8."""
@@ -59,6 +60,11 @@ def describe_error(error: BaseException) -> AttemptError:
         text = f"(its traceback cannot be formatted: {type(reason).__name__})"
 
     return AttemptError(_head(name, _LONGEST_NAME), _head(message, MESSAGE_LIMIT), _tail(text, TRACEBACK_LIMIT))
+
+
+def lost_worker(times: int) -> AttemptError:
+    """What a run fails of that took so many workers down; nobody is left to raise it."""
+    return AttemptError(f"{WorkerLost.__module__}.{WorkerLost.__qualname__}", str(WorkerLost(times)))
 
 
 def encode_error(error: AttemptError | None, *, number: int, started_ms: int, ended_ms: int, node: str) -> str:

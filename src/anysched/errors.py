@@ -45,6 +45,7 @@ __all__ = [
     "ServerTooOld",
     "StaleLease",
     "UnknownJob",
+    "WorkerLost",
 ]
 
 
@@ -318,6 +319,14 @@ class DeadlinePassed(AnySchedError, TimeoutError):
     def __init__(self, deadline: str) -> None:
         super().__init__(f"the run did not end by its deadline, {deadline}")
         self.deadline = deadline
+
+
+class WorkerLost(AnySchedError):
+    """Workers died with the run on them, once too often: what it failed of. ``RunFailed.error`` names it."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(f"the worker was lost {times} times within a day while this run was on it")
+        self.times = times
 
 
 # --- locks ---------------------------------------------------------------------------------------------------

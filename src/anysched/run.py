@@ -128,7 +128,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try at a run.
 
     Attributes:
-        number: from 1.
+        number: from 1; 0: it left a trace that does not say.
         started_at: when it was claimed, by the backend's clock.
         ended_at: when its outcome was stored; ``None`` while it runs.
         error: what it raised; ``None`` if it succeeded or still runs.

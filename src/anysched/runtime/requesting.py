@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from anysched.attempt_errors import decode_attempt
 from anysched.backends import Backend, Corrupt, DueEntry, Enqueued, EntryRecord, Fire, NewRun, RunRecord
 from anysched.clock import from_ms, now_ms, to_ms
@@ -222,6 +224,15 @@ def run_info(record: RunRecord | Corrupt) -> RunInfo:
 
 def _attempts(record: RunRecord, status: RunStatus) -> tuple[Attempt, ...]:
     failed = [decode_attempt(line) for line in record.errors]
+
+    # What the backend itself says when a run fails does not name the attempt: it is the newest.
+    if status is RunStatus.FAILED and failed and not failed[-1].number and record.started_ms:
+        failed[-1] = replace(
+            failed[-1],
+            number=record.attempt,
+            started_at=from_ms(record.started_ms),
+            ended_at=_instant(record.finished_ms),
+        )
 
     if status in (RunStatus.RUNNING, RunStatus.SUCCEEDED) and record.started_ms:
         last = Attempt(
