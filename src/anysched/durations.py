@@ -53,7 +53,6 @@ def parse_duration(
     name: str = "duration",
     minimum: timedelta | None = None,
     maximum: timedelta | None = None,
-    allow_negative: bool = False,
 ) -> timedelta:
     """Turn what a user wrote into a ``timedelta``, exactly.
 
@@ -66,7 +65,6 @@ def parse_duration(
         name: what the error calls the value.
         minimum: the shortest length that is allowed.
         maximum: the longest.
-        allow_negative: whether a length below zero is allowed.
 
     Raises:
         InvalidDuration: it cannot be read, has parts below a microsecond, is too long for a ``timedelta``, too short
@@ -80,7 +78,7 @@ def parse_duration(
     else:
         length = _from_number(value, name)
 
-    if length < timedelta(0) and not allow_negative:
+    if length < timedelta(0):
         raise InvalidDuration(name, shortened(value), "a length of time that is not negative")
 
     if minimum is not None and length < minimum:

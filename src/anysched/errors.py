@@ -20,7 +20,6 @@ __all__ = [
     "DuplicateJob",
     "EntryExists",
     "EntryNotFound",
-    "InternalError",
     "InvalidArguments",
     "InvalidConfig",
     "InvalidDuration",
@@ -384,7 +383,3 @@ class ServerTooOld(BackendRefused):
     def __init__(self, found: str, needed: str) -> None:
         super().__init__(f"the server is version {found}; anysched needs {needed} or newer")
         self.found = found
-
-
-class InternalError(AnySchedError):
-    """A bug in anysched. Please report it."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["FINAL", "LIVE", "TRANSITIONS", "Attempt", "AttemptError", "Move", "RunInfo", "RunStatus"]
+__all__ = ["FINAL", "TRANSITIONS", "Attempt", "AttemptError", "Move", "RunInfo", "RunStatus"]
 
 
 class RunStatus(StrEnum):
@@ -103,7 +103,6 @@ TRANSITIONS: Mapping[RunStatus, Mapping[Move, RunStatus]] = {
 """Every move there is. What is not in the table does not happen."""
 
 FINAL = frozenset({_SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED})
-LIVE = frozenset(RunStatus) - FINAL
 
 
 class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -24,6 +23,7 @@ from attrs import define, evolve, field, frozen
 from anysched.cli.failures import InvalidCrontab
 from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
+from anysched.identifiers import digest
 from anysched.schedules import Cron, Schedule, parse_schedule, resolve_timezone
 
 __all__ = ["Crontab", "CrontabEntry", "parse_crontab"]
@@ -225,10 +225,10 @@ def _split_input(text: str) -> tuple[str, str | None]:
 
 
 def _make_id(when: str, command: str) -> str:
-    digest = blake2b(f"{when}\0{command}".encode(), digest_size=6).hexdigest()
+    known_by = digest(f"{when}\0{command}".encode(), 6).hex()
     words = command.split(maxsplit=1)
     slug = _NOT_IN_A_SLUG.sub("", words[0].rpartition("/")[2] if words else "")[:_LONGEST_SLUG]
-    return f"crontab:{slug or 'command'}:{digest}"
+    return f"crontab:{slug or 'command'}:{known_by}"
 
 
 def _numbered(entries: list[CrontabEntry]) -> tuple[CrontabEntry, ...]:
