@@ -13,6 +13,7 @@ import msgspec
 
 from anysched.clock import LATEST_MS, from_ms
 from anysched.errors import WorkerLost
+from anysched.identifiers import without_surrogates
 from anysched.run import Attempt, AttemptError
 
 __all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error", "lost_worker"]
@@ -102,15 +103,10 @@ def _check_instants(*instants_ms: int) -> None:
 
 
 def _head(text: str, limit: int) -> str:
-    data = _utf8(text[: limit + 1])
+    data = without_surrogates(text[: limit + 1]).encode()
     return data.decode() if len(data) <= limit else data[: limit - len(_CUT)].decode("utf-8", "ignore") + _CUT
 
 
 def _tail(text: str, limit: int) -> str:
-    data = _utf8(text[-limit - 1 :])
+    data = without_surrogates(text[-limit - 1 :]).encode()
     return data.decode() if len(data) <= limit else data[-limit:].decode("utf-8", "ignore")
-
-
-def _utf8(text: str) -> bytes:
-    """Half of a surrogate pair, which has no form in UTF-8, becomes its escape."""
-    return text.encode("utf-8", "backslashreplace")

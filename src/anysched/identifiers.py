@@ -22,6 +22,7 @@ __all__ = [
     "make_nonce",
     "make_run_id",
     "make_run_ids",
+    "without_surrogates",
 ]
 
 NAME_LIMIT: Final = 200
@@ -76,6 +77,11 @@ def check_text(option: str, value: object, longest: int) -> str:
         return value
 
     raise InvalidOption(option, shortened(value), f"text of at most {longest:,} characters that UTF-8 has")
+
+
+def without_surrogates(text: str) -> str:
+    """Half of a surrogate pair, which has no form in UTF-8, becomes its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def make_run_id(now_ms: int) -> str:
