@@ -49,7 +49,7 @@ class JobHome(Protocol):
         ...
 
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
-        """Make runs of them, all or none, and give their handles in order."""
+        """Make runs of them, as :meth:`anysched.Scheduler.enqueue` says, and give their handles in order."""
         ...
 
 

@@ -207,6 +207,22 @@ async def test_what_no_name_can_be_names_no_run(anysched_backend: Backend, real_
                 await scheduler.get_run(name)
 
 
+async def test_a_refused_call_stops_none_of_those_in_later_steps(anysched_backend: Backend, real_time: None) -> None:
+    """Of more calls than one step takes, the first is refused and the last is stored."""
+    scheduler = Scheduler(anysched_backend)
+    first, second = scheduler.job(name="a")(_succeed), scheduler.job(name="b")(_fail)
+
+    async with scheduler:
+        await first.options(key="k", delay="1h").enqueue()
+        calls = [second.options(delay="1h").bind()] * 1_000
+
+        with pytest.raises(RunExists, match="key 'k'"):
+            await scheduler.enqueue(second.options(key="k").bind(), *calls, second.options(run_id="last").bind())
+
+        assert "b" == (await scheduler.get_run("last")).job
+        assert 1_002 == (await scheduler.totals()).ready + (await scheduler.totals()).scheduled
+
+
 async def test_only_what_was_found_is_looked_up() -> None:
     """One question more where a run was there already, for all that were; none otherwise. Observers hear whose it is.
 
