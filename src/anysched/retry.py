@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import msgspec
 from attrs import Attribute, field, frozen
 
+from anysched.attempt_errors import describe_error
 from anysched.durations import LONGEST, Duration, format_duration, parse_duration, shortened
 from anysched.errors import AnySchedError, InvalidOption
 
@@ -123,7 +124,7 @@ class RetryPolicy:
         maximum: no delay of the policy is longer.
         multiplier: from one delay to the next, at least 1; for ``"exponential"``.
         strategy: ``"exponential"``: 1s 2s 4s 8s; ``"linear"``: 5s 10s 15s; ``"fixed"``: 10s 10s 10s; or a function of
-            the number of the failed attempt.
+            the number of the failed attempt. If that raises, the run fails, and the error handler is told.
         jitter: which part of each delay is left to chance, 0 to 1: a delay of 10 s with a jitter of 0.2 becomes
             anything from 8 s to 10 s, so that what failed together does not come back together.
         retry_on: what is retried: classes, or names as ``"module.qualname"``; their subclasses are, too.
@@ -256,11 +257,13 @@ class Decision(msgspec.Struct, frozen=True):
         kind: ``"retry"``, ``"fail"`` for good, or ``"snooze"``.
         delay: how long to wait before the next attempt.
         reason: why it is ``"fail"``, in a few words.
+        broken: what the policy's own strategy raised, or what was wrong with what it returned.
     """
 
     kind: Literal["retry", "fail", "snooze"]
     delay: timedelta = timedelta(0)
     reason: str = ""
+    broken: Exception | None = None
 
 
 def decide(
@@ -294,7 +297,7 @@ def decide(
     try:
         return Decision("retry", max(asked) if asked else policy.delay(attempt, random=random))
     except Exception as broken:  # noqa: BLE001 (a strategy is the user's code)
-        return Decision("fail", reason=f"the retry strategy raised {type(broken).__name__}: {broken}")
+        return Decision("fail", reason=f"the retry strategy raised {describe_error(broken)}", broken=broken)
 
 
 def _refusal(leaf: BaseException, policy: RetryPolicy) -> str:
