@@ -9,7 +9,6 @@ from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
-from anysched.durations import shortened
 from anysched.errors import InvalidOption, NotInRun
 from anysched.identifiers import without_surrogates
 
@@ -126,4 +125,4 @@ def _check_fraction(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
 
-    raise InvalidOption("fraction", shortened(value), "a number from 0 to 1")
+    raise InvalidOption("fraction", value, "a number from 0 to 1")

@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import product
 from typing import Final
 
-from anysched.durations import shortened
 from anysched.errors import InvalidOption
 
 __all__ = [
@@ -54,7 +53,7 @@ def check_name(option: str, value: object) -> str:
     if isinstance(value, str) and is_name(value):
         return value
 
-    raise InvalidOption(option, shortened(value), _ALLOWED)
+    raise InvalidOption(option, value, _ALLOWED)
 
 
 def is_name(value: object) -> bool:
@@ -76,7 +75,7 @@ def check_text(option: str, value: object, longest: int) -> str:
     if isinstance(value, str) and len(value) <= longest and not _SURROGATE.search(value):
         return value
 
-    raise InvalidOption(option, shortened(value), f"text of at most {longest:,} characters that UTF-8 has")
+    raise InvalidOption(option, value, f"text of at most {longest:,} characters that UTF-8 has")
 
 
 def without_surrogates(text: str) -> str:

@@ -12,8 +12,9 @@ import msgspec
 from attrs import Attribute, field, frozen
 
 from anysched.attempt_errors import describe_error
-from anysched.durations import LONGEST, Duration, format_duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, format_duration, parse_duration
 from anysched.errors import AnySchedError, InvalidOption
+from anysched.values import is_whole
 
 __all__ = ["Decision", "DoNotRetry", "RetryAfter", "RetryPolicy", "Snooze", "Strategy", "decide"]
 
@@ -72,13 +73,13 @@ class DoNotRetry(AnySchedError):
 
 
 def _check_retries(_: object, __: Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidOption("max_retries", shortened(value), "a whole number from 0, or None for no limit")
+    if value is not None and not is_whole(value, 0):
+        raise InvalidOption("max_retries", value, "a whole number from 0, or None for no limit")
 
 
 def _check_strategy(_: object, __: Attribute[Any], value: object) -> None:
     if value not in _STRATEGIES and not callable(value):
-        raise InvalidOption("strategy", shortened(value), f"one of {', '.join(_STRATEGIES)}, or a function")
+        raise InvalidOption("strategy", value, f"one of {', '.join(_STRATEGIES)}, or a function")
 
 
 def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], float]:
@@ -90,7 +91,7 @@ def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], floa
             return float(value)
 
         most = f" to {highest:g}" if math.isfinite(highest) else ""
-        raise InvalidOption(name, shortened(value), f"a number from {lowest:g}{most}")
+        raise InvalidOption(name, value, f"a number from {lowest:g}{most}")
 
     return convert
 
@@ -107,7 +108,7 @@ def _to_errors(name: str) -> Callable[[Any], ErrorNames]:
             is_class = isinstance(item, type) and issubclass(cast("type[Any]", item), BaseException)
 
             if not is_class and not (isinstance(item, str) and item):
-                raise InvalidOption(name, shortened(cast("Any", item)), _ERRORS_ALLOWED)
+                raise InvalidOption(name, cast("Any", item), _ERRORS_ALLOWED)
 
         return items
 
@@ -196,7 +197,7 @@ class RetryPolicy:
         """
         if callable(self.strategy):
             allowed = f"one of {', '.join(_STRATEGIES)}: a function cannot be stored with a run; give it to the job"
-            raise InvalidOption("strategy", shortened(self.strategy), allowed)
+            raise InvalidOption("strategy", self.strategy, allowed)
 
         stored = {
             "max_retries": self.max_retries,
@@ -222,7 +223,7 @@ class RetryPolicy:
 
         for name in stored:
             if name not in _STORED_DEFAULTS:
-                raise InvalidOption("retry", shortened(name), allowed)
+                raise InvalidOption("retry", name, allowed)
 
         return cls(**stored)
 

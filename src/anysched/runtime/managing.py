@@ -11,7 +11,6 @@ from anyio.lowlevel import checkpoint
 from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
-from anysched.durations import shortened
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
 from anysched.errors import EntryExists, EntryNotFound, InvalidOption, RecordCorrupt
 from anysched.identifiers import check_name, check_text, make_run_id
@@ -304,4 +303,4 @@ def _status(value: object) -> RunStatus:
     try:
         return RunStatus(value)
     except ValueError:
-        raise InvalidOption("status", shortened(value), f"one of {', '.join(RunStatus)}") from None
+        raise InvalidOption("status", value, f"one of {', '.join(RunStatus)}") from None

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import field, frozen
 from msgspec import UNSET
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 from anysched.schedules.base import Schedule
 from anysched.schedules.instants import DAY, SECOND, datetime_at, ticks_of
@@ -82,7 +81,7 @@ class Cron(Schedule):
         body, named = split_zone(checked_text(expression))
 
         if dst not in ("default", "literal"):
-            raise InvalidSchedule("dst", shortened(dst), "'default' or 'literal'")
+            raise InvalidSchedule("dst", dst, "'default' or 'literal'")
 
         zone = None if named is None else resolve_timezone(named)
 
