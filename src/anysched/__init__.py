@@ -24,7 +24,6 @@ from anysched.errors import (
     DuplicateJob,
     EntryExists,
     EntryNotFound,
-    InternalError,
     InvalidArguments,
     InvalidConfig,
     InvalidDuration,
@@ -49,6 +48,7 @@ from anysched.errors import (
     ServerTooOld,
     StaleLease,
     UnknownJob,
+    WorkerLost,
 )
 from anysched.events import Event, Observer
 from anysched.executor import Executor, ExecutorStatistics
@@ -101,7 +101,6 @@ __all__ = [
     "Every",
     "Executor",
     "ExecutorStatistics",
-    "InternalError",
     "InvalidArguments",
     "InvalidConfig",
     "InvalidDuration",
@@ -153,6 +152,7 @@ __all__ = [
     "StaleLease",
     "Totals",
     "UnknownJob",
+    "WorkerLost",
     "by_arguments",
     "current_run",
     "parse_schedule",

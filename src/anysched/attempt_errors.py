@@ -12,9 +12,11 @@ from typing import Final
 import msgspec
 
 from anysched.clock import LATEST_MS, from_ms
+from anysched.errors import WorkerLost
+from anysched.identifiers import without_surrogates
 from anysched.run import Attempt, AttemptError
 
-__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error"]
+__all__ = ["MESSAGE_LIMIT", "TRACEBACK_LIMIT", "decode_attempt", "describe_error", "encode_error", "lost_worker"]
 
 MESSAGE_LIMIT: Final = 4096
 """The longest message that is kept, in bytes of UTF-8."""
@@ -61,6 +63,11 @@ def describe_error(error: BaseException) -> AttemptError:
     return AttemptError(_head(name, _LONGEST_NAME), _head(message, MESSAGE_LIMIT), _tail(text, TRACEBACK_LIMIT))
 
 
+def lost_worker(times: int) -> AttemptError:
+    """What a run fails of that took so many workers down; nobody is left to raise it."""
+    return AttemptError(f"{WorkerLost.__module__}.{WorkerLost.__qualname__}", str(WorkerLost(times)))
+
+
 def encode_error(error: AttemptError | None, *, number: int, started_ms: int, ended_ms: int, node: str) -> str:
     """One line of text about an attempt that has ended; the line has no newline in it.
 
@@ -96,15 +103,10 @@ def _check_instants(*instants_ms: int) -> None:
 
 
 def _head(text: str, limit: int) -> str:
-    data = _utf8(text[: limit + 1])
+    data = without_surrogates(text[: limit + 1]).encode()
     return data.decode() if len(data) <= limit else data[: limit - len(_CUT)].decode("utf-8", "ignore") + _CUT
 
 
 def _tail(text: str, limit: int) -> str:
-    data = _utf8(text[-limit - 1 :])
+    data = without_surrogates(text[-limit - 1 :]).encode()
     return data.decode() if len(data) <= limit else data[-limit:].decode("utf-8", "ignore")
-
-
-def _utf8(text: str) -> bytes:
-    """Half of a surrogate pair, which has no form in UTF-8, becomes its escape."""
-    return text.encode("utf-8", "backslashreplace")

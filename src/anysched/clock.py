@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["LATEST_MS", "Clock", "clock_in_force", "from_ms", "now", "now_ms", "to_ms"]
+__all__ = ["LATEST_MS", "Clock", "clock_in_force", "from_ms", "from_ms_or_none", "now", "now_ms", "to_ms"]
 
 _MS = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,3 +71,8 @@ def from_ms(value: int) -> datetime:
         return _EPOCH + timedelta(milliseconds=value)
     except OverflowError:
         return _LATEST if value > 0 else _EARLIEST
+
+
+def from_ms_or_none(value: int) -> datetime | None:
+    """The same where 0 stands for no instant, as it does in storage."""
+    return from_ms(value) if value else None

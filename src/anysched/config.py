@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import msgspec
 from attrs import Attribute, field, frozen
 
-from anysched.durations import LONGEST, Duration, duration_of_words, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, duration_of_words, parse_duration
 from anysched.errors import InvalidConfig, InvalidDuration, InvalidOption, InvalidSchedule
 from anysched.identifiers import check_name
 from anysched.schedules import resolve_timezone
+from anysched.values import is_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,13 +94,13 @@ def _to_queues(value: Any) -> Mapping[str, int]:
     queues: dict[Any, Any] = dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else {}
 
     if not queues:
-        raise InvalidConfig("queues", shortened(cast("Any", value)), allowed)
+        raise InvalidConfig("queues", cast("Any", value), allowed)
 
     for name, weight in queues.items():
         _check_queue(name)
 
-        if not isinstance(weight, int) or isinstance(weight, bool) or weight < 1:
-            raise InvalidConfig("queues", {name: shortened(weight)}, allowed)
+        if not is_whole(weight, 1):
+            raise InvalidConfig("queues", {name: weight}, allowed)
 
     return MappingProxyType(queues)
 
@@ -118,7 +119,7 @@ def chosen_queues(given: Any, configured: Mapping[str, int]) -> Mapping[str, int
         return configured
 
     if isinstance(given, str | bytes) or not isinstance(given, Collection):
-        raise InvalidConfig("queues", shortened(given), "a list of names, or a mapping from names to weights")
+        raise InvalidConfig("queues", given, "a list of names, or a mapping from names to weights")
 
     names = cast("Collection[Any]", given)
 
@@ -136,18 +137,18 @@ def _check_queue(name: object) -> str:
 
 
 def _check_payload(_: object, __: Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidConfig("max_payload", shortened(value), "a whole number of bytes from 1")
+    if not is_whole(value, 1):
+        raise InvalidConfig("max_payload", value, "a whole number of bytes from 1")
 
 
 def _check_switch(_: object, attribute: Attribute[Any], value: object) -> None:
     if not isinstance(value, bool):
-        raise InvalidConfig(attribute.name, shortened(value), "True or False")
+        raise InvalidConfig(attribute.name, value, "True or False")
 
 
 def _check_handler(_: object, __: Attribute[Any], value: object) -> None:
     if value is not None and not callable(value):
-        raise InvalidConfig("on_error", shortened(value), "a function of an error and its context, or None")
+        raise InvalidConfig("on_error", value, "a function of an error and its context, or None")
 
 
 @frozen(kw_only=True)
@@ -276,7 +277,7 @@ def _whole_number(name: str, value: str) -> int:
     if value.isascii() and value.isdigit() and len(value) <= _LONGEST_NUMBER:
         return int(value)
 
-    raise InvalidConfig(name, shortened(value), "a whole number")
+    raise InvalidConfig(name, value, "a whole number")
 
 
 _LONGEST_NUMBER: Final = 18
@@ -288,7 +289,7 @@ def _switch(name: str, value: str) -> bool:
     if value.lower() in (*_ON, *_OFF):
         return value.lower() in _ON
 
-    raise InvalidConfig(name, shortened(value), f"one of {', '.join((*_ON, *_OFF))}")
+    raise InvalidConfig(name, value, f"one of {', '.join((*_ON, *_OFF))}")
 
 
 def _weights(name: str, value: str) -> dict[str, int]:
@@ -299,7 +300,7 @@ def _weights(name: str, value: str) -> dict[str, int]:
         queue, weight = queue.strip(), weight.strip()
 
         if not queue or queue in queues:
-            raise InvalidConfig(name, shortened(value), "names with weights such as critical=6,default=3")
+            raise InvalidConfig(name, value, "names with weights such as critical=6,default=3")
 
         queues[queue] = _whole_number(name, weight) if "=" in part else 1
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
-from anysched.durations import shortened
 from anysched.errors import InvalidOption, NotInRun
+from anysched.identifiers import without_surrogates
 
 __all__ = ["RunContext", "ShutdownSignal", "current_run", "set_current_run"]
 
@@ -69,20 +69,20 @@ class RunContext:
 
         Args:
             fraction: from 0 to 1.
-            message: for people; a long one is cut.
+            message: for people; a long one is cut, and half of a surrogate pair is escaped.
 
         Raises:
             InvalidOption: the fraction is something else.
             StaleLease: the run has been given to another node, and this attempt is about to be cancelled.
         """
-        await self.progress_setter(_check_fraction(fraction), message[:_LONGEST_MESSAGE])
+        await self.progress_setter(_check_fraction(fraction), _storable(message))
 
     def report_progress(self, fraction: float, message: str = "") -> None:
         """The same for plain functions, which run in a thread.
 
         Args:
             fraction: from 0 to 1.
-            message: for people; a long one is cut.
+            message: for people; a long one is cut, and half of a surrogate pair is escaped.
 
         Raises:
             InvalidOption: the fraction is something else; or this is no function in a thread.
@@ -91,7 +91,7 @@ class RunContext:
         if self.progress_reporter is None:
             raise InvalidOption("runs_in", "loop", _FOR_THREADS)
 
-        self.progress_reporter(_check_fraction(fraction), message[:_LONGEST_MESSAGE])
+        self.progress_reporter(_check_fraction(fraction), _storable(message))
 
 
 def current_run() -> RunContext:
@@ -115,9 +115,14 @@ def set_current_run(source: Callable[[], RunContext]) -> None:
     _current.set(source)
 
 
+def _storable(message: str) -> str:
+    # Names of files may have halves of surrogate pairs in them.
+    return without_surrogates(message[:_LONGEST_MESSAGE])[:_LONGEST_MESSAGE]
+
+
 def _check_fraction(value: object) -> float:
     # A comparison with NaN is false.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
 
-    raise InvalidOption("fraction", shortened(value), "a number from 0 to 1")
+    raise InvalidOption("fraction", value, "a number from 0 to 1")

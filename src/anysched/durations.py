@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from anysched.errors import InvalidDuration
 
-__all__ = ["LONGEST", "Duration", "duration_of_words", "format_duration", "parse_duration", "shortened"]
+__all__ = ["LONGEST", "Duration", "duration_of_words", "format_duration", "parse_duration"]
 
 Duration: TypeAlias = timedelta | int | float | str
 """A length of time: a ``timedelta``, a number of seconds, or text such as ``"1h30m"``."""
@@ -53,7 +53,6 @@ def parse_duration(
     name: str = "duration",
     minimum: timedelta | None = None,
     maximum: timedelta | None = None,
-    allow_negative: bool = False,
 ) -> timedelta:
     """Turn what a user wrote into a ``timedelta``, exactly.
 
@@ -66,7 +65,6 @@ def parse_duration(
         name: what the error calls the value.
         minimum: the shortest length that is allowed.
         maximum: the longest.
-        allow_negative: whether a length below zero is allowed.
 
     Raises:
         InvalidDuration: it cannot be read, has parts below a microsecond, is too long for a ``timedelta``, too short
@@ -80,14 +78,14 @@ def parse_duration(
     else:
         length = _from_number(value, name)
 
-    if length < timedelta(0) and not allow_negative:
-        raise InvalidDuration(name, shortened(value), "a length of time that is not negative")
+    if length < timedelta(0):
+        raise InvalidDuration(name, value, "a length of time that is not negative")
 
     if minimum is not None and length < minimum:
-        raise InvalidDuration(name, shortened(value), f"at least {format_duration(minimum)}")
+        raise InvalidDuration(name, value, f"at least {format_duration(minimum)}")
 
     if maximum is not None and length > maximum:
-        raise InvalidDuration(name, shortened(value), f"at most {maximum.days} days")
+        raise InvalidDuration(name, value, f"at most {maximum.days} days")
 
     return length
 
@@ -126,20 +124,6 @@ def format_duration(length: timedelta) -> str:
     return sign + "".join(parts)
 
 
-def shortened(value: object) -> object:
-    """A value as an error message can show it: never longer than a line or two, and always printable.
-
-    Python refuses to print integers of more than 4300 digits, so a huge one is described.
-    """
-    if isinstance(value, (str, bytes)) and len(value) > _LONGEST_TEXT:
-        return value[:_LONGEST_TEXT]
-
-    if isinstance(value, int) and value.bit_length() > 256:
-        return f"an integer of {value.bit_length()} bits"
-
-    return value
-
-
 def _decimal(value: int, unit: int) -> str:
     """``value / unit`` in decimal digits, for a unit that is a power of ten."""
     whole, rest = divmod(value, unit)
@@ -153,7 +137,7 @@ def _decimal(value: int, unit: int) -> str:
 def _from_number(value: object, name: str) -> timedelta:
     # bool is an int to Python, and True seconds is nobody's intention.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidDuration(name, shortened(value), _ALLOWED)
+        raise InvalidDuration(name, value, _ALLOWED)
 
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidDuration(name, value, "a finite number of seconds")
@@ -161,7 +145,7 @@ def _from_number(value: object, name: str) -> timedelta:
     try:
         length = timedelta(seconds=value)
     except OverflowError:
-        raise InvalidDuration(name, shortened(value), "at most 999999999 days") from None
+        raise InvalidDuration(name, value, "at most 999999999 days") from None
 
     if value and not length:
         raise InvalidDuration(name, value, "at least a microsecond, or zero")
@@ -177,7 +161,7 @@ def _from_text(text: str, name: str) -> timedelta:
         return timedelta(0)
 
     if not body or len(text) > _LONGEST_TEXT:
-        raise InvalidDuration(name, shortened(text), _ALLOWED)
+        raise InvalidDuration(name, text, _ALLOWED)
 
     length = _in_finest_units(body)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from anysched.values import shown
+
 __all__ = [
     "AnySchedError",
     "AttemptTimeout",
@@ -20,7 +22,6 @@ __all__ = [
     "DuplicateJob",
     "EntryExists",
     "EntryNotFound",
-    "InternalError",
     "InvalidArguments",
     "InvalidConfig",
     "InvalidDuration",
@@ -45,6 +46,7 @@ __all__ = [
     "ServerTooOld",
     "StaleLease",
     "UnknownJob",
+    "WorkerLost",
 ]
 
 
@@ -68,6 +70,11 @@ def _made_anew(kind: type[AnySchedError], args: tuple[Any, ...]) -> AnySchedErro
     return error
 
 
+def _named(name: object) -> str:
+    """A name that was asked for, which may be as long as one can be; or may be anything."""
+    return shown(name, longest=300)
+
+
 # --- what the caller wrote -----------------------------------------------------------------------------------
 
 
@@ -81,7 +88,7 @@ class InvalidSchedule(AnySchedError, ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"invalid {field} {value!r}: expected {allowed}")
+        super().__init__(f"invalid {field} {shown(value)}: expected {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed
@@ -96,7 +103,7 @@ class NaiveDatetime(AnySchedError, ValueError):
 
     def __init__(self, name: str, value: object) -> None:
         super().__init__(
-            f"{name} must be an aware datetime, got the naive {value!r}: give it a tzinfo, such as datetime.UTC"
+            f"{name} must be an aware datetime, got the naive {shown(value)}: give it a tzinfo, such as datetime.UTC"
         )
         self.name = name
         self.value = value
@@ -112,7 +119,7 @@ class InvalidOption(AnySchedError, ValueError):
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"invalid {name} {value!r}: expected {allowed}")
+        super().__init__(f"invalid {name} {shown(value)}: expected {allowed}")
         self.name = name
         self.value = value
         self.allowed = allowed
@@ -168,8 +175,8 @@ class UnknownJob(AnySchedError, LookupError):
     """No job of that name is registered here."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        shown = ", ".join(sorted(known)[:20]) or "none"
-        super().__init__(f"there is no job {name!r}; the jobs known here: {shown}")
+        names = ", ".join(sorted(known)[:20]) or "none"
+        super().__init__(f"there is no job {_named(name)}; the jobs known here: {names}")
         self.name = name
 
 
@@ -223,7 +230,7 @@ class EntryNotFound(AnySchedError, LookupError):
     """There is no entry of that id."""
 
     def __init__(self, entry_id: str) -> None:
-        super().__init__(f"there is no entry {entry_id!r}")
+        super().__init__(f"there is no entry {_named(entry_id)}")
         self.entry_id = entry_id
 
 
@@ -248,7 +255,7 @@ class RunNotFound(AnySchedError, LookupError):
     """There is no run of that id: it never was, or its result_ttl has passed."""
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"there is no run {run_id!r}: it was never enqueued, or its result_ttl has passed")
+        super().__init__(f"there is no run {_named(run_id)}: it was never enqueued, or its result_ttl has passed")
         self.run_id = run_id
 
 
@@ -322,6 +329,14 @@ class DeadlinePassed(AnySchedError, TimeoutError):
         self.deadline = deadline
 
 
+class WorkerLost(AnySchedError):
+    """Workers died with the run on them, once too often: what it failed of. ``RunFailed.error`` names it."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(f"the worker was lost {times} times within a day while this run was on it")
+        self.times = times
+
+
 # --- locks ---------------------------------------------------------------------------------------------------
 
 
@@ -377,7 +392,3 @@ class ServerTooOld(BackendRefused):
     def __init__(self, found: str, needed: str) -> None:
         super().__init__(f"the server is version {found}; anysched needs {needed} or newer")
         self.found = found
-
-
-class InternalError(AnySchedError):
-    """A bug in anysched. Please report it."""

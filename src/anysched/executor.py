@@ -37,6 +37,7 @@ from anyio.lowlevel import checkpoint
 from attrs import define, field, setters, validators
 
 from anysched.errors import InvalidOption, InvalidState
+from anysched.values import is_whole
 
 __all__ = ["Executor", "ExecutorStatistics"]
 
@@ -90,7 +91,7 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
 
 
 def _at_least_one(instance: object, attribute: Any, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value, 1):
         raise InvalidOption(attribute.name, value, "a whole number from 1")
 
 

@@ -15,6 +15,8 @@ from typing import Any
 from attrs import fields as attrs_fields
 from attrs import has as is_attrs
 
+from anysched.values import shown
+
 __all__ = ["find_change"]
 
 # Of one type and yet not equal, these have changed; anything else may merely not define equality.
@@ -66,9 +68,9 @@ def _first_change(places: list[tuple[str, Any, Any]]) -> str | None:
 def _change_of_mapping(before: Mapping[Any, Any], after: Mapping[Any, Any], where: str) -> str | None:
     for key in before:
         if key not in after:
-            return f"the key {key!r} of {where} is {_kind(key)} and would come back as another"
+            return f"the key {shown(key)} of {where} is {_kind(key)} and would come back as another"
 
-    return _first_change([(f"{where}[{key!r}]", before[key], after[key]) for key in before])
+    return _first_change([(f"{where}[{shown(key)}]", before[key], after[key]) for key in before])
 
 
 def _is_sequence(value: Any) -> bool:

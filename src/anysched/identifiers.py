@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import product
 from typing import Final
 
-from anysched.durations import shortened
 from anysched.errors import InvalidOption
 
 __all__ = [
@@ -22,6 +21,7 @@ __all__ = [
     "make_nonce",
     "make_run_id",
     "make_run_ids",
+    "without_surrogates",
 ]
 
 NAME_LIMIT: Final = 200
@@ -53,7 +53,7 @@ def check_name(option: str, value: object) -> str:
     if isinstance(value, str) and is_name(value):
         return value
 
-    raise InvalidOption(option, shortened(value), _ALLOWED)
+    raise InvalidOption(option, value, _ALLOWED)
 
 
 def is_name(value: object) -> bool:
@@ -75,7 +75,12 @@ def check_text(option: str, value: object, longest: int) -> str:
     if isinstance(value, str) and len(value) <= longest and not _SURROGATE.search(value):
         return value
 
-    raise InvalidOption(option, shortened(value), f"text of at most {longest:,} characters that UTF-8 has")
+    raise InvalidOption(option, value, f"text of at most {longest:,} characters that UTF-8 has")
+
+
+def without_surrogates(text: str) -> str:
+    """Half of a surrogate pair, which has no form in UTF-8, becomes its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def make_run_id(now_ms: int) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from anysched.codec import Codec, JsonCodec
-from anysched.durations import LONGEST, Duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, parse_duration
 from anysched.errors import InvalidOption, JobNotIncluded
 from anysched.identifiers import check_name
 from anysched.job_types import JobTypes
@@ -29,6 +29,7 @@ from anysched.options import (
 )
 from anysched.retry import RetryPolicy
 from anysched.run_handle import Run
+from anysched.values import is_whole
 
 __all__ = ["AsyncJob", "BoundJob", "Job", "JobHome", "JobWithOptions", "PlainJob", "make_job"]
 
@@ -49,7 +50,7 @@ class JobHome(Protocol):
         ...
 
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
-        """Make runs of them, all or none, and give their handles in order."""
+        """Make runs of them, as :meth:`anysched.Scheduler.enqueue` says, and give their handles in order."""
         ...
 
 
@@ -259,7 +260,7 @@ def _check_function(function: Any) -> bool:
     generates = inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
 
     if not callable(function) or isinstance(function, type) or generates:
-        raise InvalidOption("job", shortened(function), "a function, async or plain, that is no generator")
+        raise InvalidOption("job", function, "a function, async or plain, that is no generator")
 
     return inspect.iscoroutinefunction(called)
 
@@ -282,10 +283,10 @@ def _length(name: str, value: Duration | None, least: timedelta) -> timedelta | 
 
 
 def _check_limit(value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+    if value is None or is_whole(value, 1):
         return value
 
-    raise InvalidOption("max_concurrent", shortened(value), "a whole number from 1, or None for no limit")
+    raise InvalidOption("max_concurrent", value, "a whole number from 1, or None for no limit")
 
 
 def _check_place(function: Any, is_async: bool, value: object) -> RunsIn:
@@ -297,7 +298,7 @@ def _check_place(function: Any, is_async: bool, value: object) -> RunsIn:
     if value not in allowed:
         kind = "an async" if is_async else "a plain"
         shown = " or ".join(map(repr, allowed))
-        raise InvalidOption("runs_in", shortened(value), f"{shown}, for {kind} function")
+        raise InvalidOption("runs_in", value, f"{shown}, for {kind} function")
 
     if value == "process" and not _is_importable(function):
         raise InvalidOption("runs_in", value, "'thread': a process finds a function only by its name in a module")

@@ -14,11 +14,12 @@ from typing import Any, Final, Literal, TypedDict
 import msgspec
 
 from anysched.clock import to_ms
-from anysched.durations import LONGEST, Duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, parse_duration
 from anysched.errors import CannotDecode, InvalidOption, NaiveDatetime
 from anysched.fidelity import find_change
 from anysched.identifiers import check_name
 from anysched.retry import RetryPolicy
+from anysched.values import is_whole
 
 __all__ = [
     "NO_OPTIONS",
@@ -247,16 +248,16 @@ def check_kind(name: str, value: object, kind: type[Any], allowed: str) -> None:
     """
     # A protocol asks only for methods, which a class has as well as its objects.
     if not isinstance(value, kind) or isinstance(value, type):
-        raise InvalidOption(name, shortened(value), allowed)
+        raise InvalidOption(name, value, allowed)
 
 
 def check_priority(value: object) -> int:
     """The value, if it is a priority."""
-    if isinstance(value, int) and not isinstance(value, bool) and value in PRIORITIES:
+    if is_whole(value, PRIORITIES[0]) and value in PRIORITIES:
         return value
 
     allowed = f"a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]}"
-    raise InvalidOption("priority", shortened(value), allowed)
+    raise InvalidOption("priority", value, allowed)
 
 
 def require_aware(name: str, value: object) -> datetime:
@@ -269,7 +270,7 @@ def require_aware(name: str, value: object) -> datetime:
         InvalidOption: it is no datetime, or later.
     """
     if not isinstance(value, datetime):
-        raise InvalidOption(name, shortened(value), "an aware datetime")
+        raise InvalidOption(name, value, "an aware datetime")
 
     if value.utcoffset() is None:
         raise NaiveDatetime(name, value)
@@ -390,7 +391,7 @@ def check_retry(value: object) -> RetryPolicy:
     if isinstance(value, RetryPolicy):
         return value
 
-    raise InvalidOption("retry", shortened(value), "a RetryPolicy, RetryPolicy(max_retries=0) for no retries")
+    raise InvalidOption("retry", value, "a RetryPolicy, RetryPolicy(max_retries=0) for no retries")
 
 
 def _checked_metadata(value: Any) -> dict[str, Any]:
@@ -406,4 +407,4 @@ def _checked_metadata(value: Any) -> dict[str, Any]:
             return before
 
     allowed = f"a mapping from text to values that JSON has ({change})"
-    raise InvalidOption("metadata", shortened(value), allowed)
+    raise InvalidOption("metadata", value, allowed)

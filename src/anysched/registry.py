@@ -15,7 +15,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, 
 import msgspec
 
 from anysched.config import SchedulerConfig
-from anysched.durations import Duration, shortened
+from anysched.durations import Duration
 from anysched.entry import EntryPolicy, EntrySpec, Misfire, Overlap, check_schedule
 from anysched.errors import DuplicateJob, InvalidArguments, InvalidOption, InvalidState
 from anysched.identifiers import check_name
@@ -355,7 +355,7 @@ def _definition(job: Job[..., Any]) -> tuple[Any, ...]:
 
 def _refuse(options: Mapping[str, Any], allowed: str) -> None:
     for name, value in options.items():
-        raise InvalidOption(name, shortened(value), allowed)
+        raise InvalidOption(name, value, allowed)
 
 
 def _check_call(options: EntryOptions) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -364,9 +364,9 @@ def _check_call(options: EntryOptions) -> tuple[tuple[Any, ...], dict[str, Any]]
 
     # Text is a sequence too, and nobody means its letters.
     if not isinstance(args, list | tuple):
-        raise InvalidOption("args", shortened(args), "a list or tuple of arguments")
+        raise InvalidOption("args", args, "a list or tuple of arguments")
 
     if not isinstance(kwargs, Mapping):
-        raise InvalidOption("kwargs", shortened(kwargs), "a mapping from parameters to arguments")
+        raise InvalidOption("kwargs", kwargs, "a mapping from parameters to arguments")
 
     return tuple(cast("tuple[Any, ...]", args)), dict(cast("Mapping[str, Any]", kwargs))

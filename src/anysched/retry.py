@@ -11,8 +11,10 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import msgspec
 from attrs import Attribute, field, frozen
 
-from anysched.durations import LONGEST, Duration, format_duration, parse_duration, shortened
+from anysched.attempt_errors import describe_error
+from anysched.durations import LONGEST, Duration, format_duration, parse_duration
 from anysched.errors import AnySchedError, InvalidOption
+from anysched.values import is_whole
 
 __all__ = ["Decision", "DoNotRetry", "RetryAfter", "RetryPolicy", "Snooze", "Strategy", "decide"]
 
@@ -71,13 +73,13 @@ class DoNotRetry(AnySchedError):
 
 
 def _check_retries(_: object, __: Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidOption("max_retries", shortened(value), "a whole number from 0, or None for no limit")
+    if value is not None and not is_whole(value, 0):
+        raise InvalidOption("max_retries", value, "a whole number from 0, or None for no limit")
 
 
 def _check_strategy(_: object, __: Attribute[Any], value: object) -> None:
     if value not in _STRATEGIES and not callable(value):
-        raise InvalidOption("strategy", shortened(value), f"one of {', '.join(_STRATEGIES)}, or a function")
+        raise InvalidOption("strategy", value, f"one of {', '.join(_STRATEGIES)}, or a function")
 
 
 def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], float]:
@@ -89,7 +91,7 @@ def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], floa
             return float(value)
 
         most = f" to {highest:g}" if math.isfinite(highest) else ""
-        raise InvalidOption(name, shortened(value), f"a number from {lowest:g}{most}")
+        raise InvalidOption(name, value, f"a number from {lowest:g}{most}")
 
     return convert
 
@@ -106,7 +108,7 @@ def _to_errors(name: str) -> Callable[[Any], ErrorNames]:
             is_class = isinstance(item, type) and issubclass(cast("type[Any]", item), BaseException)
 
             if not is_class and not (isinstance(item, str) and item):
-                raise InvalidOption(name, shortened(cast("Any", item)), _ERRORS_ALLOWED)
+                raise InvalidOption(name, cast("Any", item), _ERRORS_ALLOWED)
 
         return items
 
@@ -123,7 +125,7 @@ class RetryPolicy:
         maximum: no delay of the policy is longer.
         multiplier: from one delay to the next, at least 1; for ``"exponential"``.
         strategy: ``"exponential"``: 1s 2s 4s 8s; ``"linear"``: 5s 10s 15s; ``"fixed"``: 10s 10s 10s; or a function of
-            the number of the failed attempt.
+            the number of the failed attempt. If that raises, the run fails, and the error handler is told.
         jitter: which part of each delay is left to chance, 0 to 1: a delay of 10 s with a jitter of 0.2 becomes
             anything from 8 s to 10 s, so that what failed together does not come back together.
         retry_on: what is retried: classes, or names as ``"module.qualname"``; their subclasses are, too.
@@ -195,7 +197,7 @@ class RetryPolicy:
         """
         if callable(self.strategy):
             allowed = f"one of {', '.join(_STRATEGIES)}: a function cannot be stored with a run; give it to the job"
-            raise InvalidOption("strategy", shortened(self.strategy), allowed)
+            raise InvalidOption("strategy", self.strategy, allowed)
 
         stored = {
             "max_retries": self.max_retries,
@@ -221,7 +223,7 @@ class RetryPolicy:
 
         for name in stored:
             if name not in _STORED_DEFAULTS:
-                raise InvalidOption("retry", shortened(name), allowed)
+                raise InvalidOption("retry", name, allowed)
 
         return cls(**stored)
 
@@ -256,11 +258,13 @@ class Decision(msgspec.Struct, frozen=True):
         kind: ``"retry"``, ``"fail"`` for good, or ``"snooze"``.
         delay: how long to wait before the next attempt.
         reason: why it is ``"fail"``, in a few words.
+        broken: what the policy's own strategy raised, or what was wrong with what it returned.
     """
 
     kind: Literal["retry", "fail", "snooze"]
     delay: timedelta = timedelta(0)
     reason: str = ""
+    broken: Exception | None = None
 
 
 def decide(
@@ -294,7 +298,7 @@ def decide(
     try:
         return Decision("retry", max(asked) if asked else policy.delay(attempt, random=random))
     except Exception as broken:  # noqa: BLE001 (a strategy is the user's code)
-        return Decision("fail", reason=f"the retry strategy raised {type(broken).__name__}: {broken}")
+        return Decision("fail", reason=f"the retry strategy raised {describe_error(broken)}", broken=broken)
 
 
 def _refusal(leaf: BaseException, policy: RetryPolicy) -> str:

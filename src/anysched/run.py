@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["FINAL", "LIVE", "TRANSITIONS", "Attempt", "AttemptError", "Move", "RunInfo", "RunStatus"]
+__all__ = ["FINAL", "TRANSITIONS", "Attempt", "AttemptError", "Move", "RunInfo", "RunStatus"]
 
 
 class RunStatus(StrEnum):
@@ -103,7 +103,6 @@ TRANSITIONS: Mapping[RunStatus, Mapping[Move, RunStatus]] = {
 """Every move there is. What is not in the table does not happen."""
 
 FINAL = frozenset({_SUCCEEDED, _FAILED, _CANCELLED, _EXPIRED})
-LIVE = frozenset(RunStatus) - FINAL
 
 
 class AttemptError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -128,7 +127,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try at a run.
 
     Attributes:
-        number: from 1.
+        number: from 1; 0: it left a trace that does not say.
         started_at: when it was claimed, by the backend's clock.
         ended_at: when its outcome was stored; ``None`` while it runs.
         error: what it raised; ``None`` if it succeeded or still runs.

@@ -419,7 +419,7 @@ class Scheduler(Registry, Managing):
     # --- runs --------------------------------------------------------------------------------------------------
 
     async def enqueue(self, *bounds: BoundJob[Any]) -> list[Run[Any]]:
-        """Enqueue many calls in one step: all or none, up to 1,000; more take several steps, in order.
+        """Enqueue many calls, up to 1,000 in one atomic step; more take several steps, in order.
 
         Args:
             *bounds: made by ``job.bind(...)``.
@@ -429,8 +429,8 @@ class Scheduler(Registry, Managing):
 
         Raises:
             PayloadTooLarge: the arguments of one of them are, and none is stored.
-            RunExists: a run of another job has the ``key`` or ``run_id`` of one of them. The others have been stored:
-                repeated with ids of their own, they are found, not made again.
+            RunExists: a run of another job has the ``key`` or ``run_id`` of one of them. It stores nothing itself and
+                stops none of the others: repeated with ids of their own, these are found, not made again.
             BackendUnavailable: unknown whether they were stored; repeat with the same ``run_id``.
         """
         return await self.enqueue_bound(bounds)

@@ -166,6 +166,7 @@ def test_a_broken_strategy_fails_the_run_and_nothing_else(strategy: Any) -> None
 
     assert "fail" == decision.kind
     assert "the retry strategy raised" in decision.reason
+    assert isinstance(decision.broken, ZeroDivisionError | InvalidDuration)
 
 
 # --- what handlers raise -----------------------------------------------------------------------------------------

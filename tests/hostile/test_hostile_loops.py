@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from anyio import create_task_group, fail_after, sleep
 
-from anysched import MemoryBackend, RetryPolicy, Scheduler, SchedulerConfig
+from anysched import AttemptError, MemoryBackend, RetryPolicy, RunFailed, RunInfo, Scheduler, SchedulerConfig
 from anysched.backends import RunRecord
 from anysched.testing import virtual_time
 
@@ -105,6 +105,22 @@ def look(memory: MemoryBackend) -> RunRecord:
     return found
 
 
+def asked_for(memory: MemoryBackend) -> tuple[RunInfo, RunFailed]:
+    """What a user learns of the run."""
+    scheduler = Scheduler(memory, config=quiet())
+
+    async def main() -> Any:
+        async with scheduler:
+            run = await scheduler.get_run("r")
+
+            with pytest.raises(RunFailed) as failed:
+                await run.result()
+
+            return await run.info(), failed.value
+
+    return virtual_time(main, start=START + timedelta(minutes=10))
+
+
 async def behave() -> None:
     return
 
@@ -173,7 +189,12 @@ def test_a_run_that_takes_its_process_down_three_times_is_poison(loop: Literal["
     found = look(memory)
 
     assert ("failed", 3) == (found.status, found.crashes)
-    assert "WorkerLost" in found.errors[-1]
+
+    info, failed = asked_for(memory)
+    assert isinstance(failed.error, AttemptError)
+    assert "anysched.errors.WorkerLost" == failed.error.type
+    assert "lost 3 times within a day" in str(failed)
+    assert [(1, failed.error)] == [(attempt.number, attempt.error) for attempt in info.attempts]
 
 
 class _PowerCut(Exception):

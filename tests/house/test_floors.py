@@ -20,7 +20,7 @@ Plant = Callable[[dict[str, str]], Path]
 
 CORE = (
     "schedules job run entry retry durations codec clock errors events config blueprint"
-    " attempt_errors context dotenv fidelity identifiers job_types options registry run_handle shapes"
+    " attempt_errors context dotenv fidelity identifiers job_types options registry run_handle shapes values"
 )
 FLOORS = (
     dict.fromkeys(CORE.split(), 0)

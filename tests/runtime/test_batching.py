@@ -10,7 +10,7 @@ from anyio import Event, create_task_group
 from anyio.lowlevel import checkpoint
 from attrs import define, field
 
-from anysched.runtime.batching import Batcher
+from anysched.runtime.batching import Batcher, _Call
 from anysched.testing import Round, cancel_at_every_await
 
 
@@ -75,6 +75,42 @@ async def test_a_batch_takes_no_more_than_it_may_and_splits_no_call() -> None:
                 await anyio.sleep(0.01)
 
         assert [[1], [2, 2], [3, 3], [4, 4, 4, 4], [5]] == wire.trips
+
+
+async def test_callers_that_are_cancelled_leave_the_line_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred that wait are cancelled, the last first; no call is compared with the others. The next one is sent."""
+    compared: list[object] = []
+
+    def compare(call: object, other: object) -> bool:
+        compared.append(other)
+        return call is other
+
+    monkeypatch.setattr(_Call, "__eq__", compare)
+    wire = Wire()
+    batcher = Batcher(send=wire.send)
+    scopes = [anyio.CancelScope() for _ in range(100)]
+
+    async def call(number: int, scope: anyio.CancelScope) -> None:
+        with scope:
+            await batcher.submit([number])
+
+    async with create_task_group() as callers:
+        callers.start_soon(batcher.submit, [0])
+        await anyio.sleep(0.1)
+
+        for number, scope in enumerate(scopes, 1):
+            callers.start_soon(call, number, scope)
+            await checkpoint()
+
+        for scope in reversed(scopes):
+            scope.cancel()
+            await checkpoint()
+
+        callers.start_soon(batcher.submit, [-1])
+
+    assert [[0], [-1]] == wire.trips
+    # Those that share a place in a hash table are compared.
+    assert len(scopes) > len(compared)
 
 
 async def test_an_error_is_given_to_everyone_in_the_batch_and_to_nobody_else() -> None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from anysched import InvalidOption, RunContext, Scheduler, StaleLease, current_run
+from anysched import Backend, InvalidOption, RunContext, Scheduler, StaleLease, current_run
 from anysched.errors import NotInRun
 from anysched.testing import sleep_until_instant
 
@@ -98,6 +98,33 @@ async def test_progress_is_seen_while_it_runs() -> None:
 
         assert [(0.25, "step 1"), (0.5, "step 2"), (0.75, "step 3"), (1.0, "step 4")] == seen
         await run.result()
+
+
+async def test_any_text_may_be_said_of_progress(anysched_backend: Backend, real_time: None) -> None:
+    """What UTF-8 does not have, as in the names of some files, is escaped; what is too long is cut.
+
+    Break: the run fails of what it says of itself, in Redis.
+    """
+    scheduler = Scheduler(anysched_backend)
+
+    @scheduler.job
+    async def work(message: list[int]) -> None:
+        await current_run().set_progress(0.5, "".join(map(chr, message)))
+
+    @scheduler.job
+    def work_in_thread(message: list[int]) -> None:
+        current_run().report_progress(0.5, "".join(map(chr, message)))
+
+    async with scheduler.running():
+        for job in (work, work_in_thread):
+            for message, expected in (
+                ("bad\udcff", r"bad\udcff"),
+                ("\udcff" * 501, r"\udcff" * 83 + r"\u"),
+                ("ä", "ä"),
+            ):
+                run = await job.enqueue([*map(ord, message)])
+                await run.result()
+                assert expected == (await run.info()).progress_message
 
 
 async def test_a_context_kept_beyond_its_run_can_say_nothing() -> None:

@@ -201,6 +201,24 @@ async def test_an_id_is_taken_once_unless_it_is_replaced() -> None:
     assert [10, 20, 85] == begun
 
 
+async def test_the_longest_name_of_a_job_leaves_its_entries_to_be_found() -> None:
+    """Whose ids, made of it, are longer than a name may be.
+
+    Break: an entry is added and cannot be seen, paused or removed.
+    """
+    scheduler = Scheduler()
+
+    @scheduler.job(name="j" * 200)
+    async def work() -> None: ...
+
+    async with scheduler:
+        entry = await scheduler.add("@every 1h", work.bind())
+        await scheduler.pause(entry.id)
+        assert "paused" == (await scheduler.get_entry(entry.id)).status
+        await scheduler.remove(entry.id)
+        assert [] == await scheduler.entries()
+
+
 async def test_what_cannot_be_added_is_refused_and_nothing_is_stored() -> None:
     """A bad rule, id, option or argument, and what makes sense for one run only."""
     scheduler = Scheduler(config=SchedulerConfig(max_payload=50))

@@ -10,10 +10,12 @@ import pytest
 
 from anysched import (
     Backend,
+    EntryNotFound,
     Event,
     InvalidOption,
     MemoryBackend,
     RetryPolicy,
+    Run,
     RunCancelled,
     RunExists,
     RunFailed,
@@ -182,6 +184,43 @@ async def test_a_run_of_another_job_does_not_stand_for_what_was_asked(
 
         assert held == await first.options(key="k").enqueue(2)
         assert named == await first.options(run_id="order-7").enqueue(2)
+
+
+async def test_what_no_name_can_be_names_no_run(anysched_backend: Backend, real_time: None) -> None:
+    """It is asked about like any other, also if it is no text that can be sent."""
+    scheduler = Scheduler(anysched_backend)
+
+    async with scheduler:
+        for name in ("bad\udcff", "a b", ""):
+            assert (None, []) == (await scheduler.find(key=name), await scheduler.runs(queue=name))
+
+            with pytest.raises(EntryNotFound):
+                await scheduler.get_entry(name)
+
+            run = Run(name, "job", scheduler)
+
+            for question in (run.status, run.result, run.cancel, run.retry, lambda: run.reschedule(delay=1)):  # noqa: B023
+                with pytest.raises(RunNotFound):
+                    await question()
+
+            with pytest.raises(RunNotFound):
+                await scheduler.get_run(name)
+
+
+async def test_a_refused_call_stops_none_of_those_in_later_steps(anysched_backend: Backend, real_time: None) -> None:
+    """Of more calls than one step takes, the first is refused and the last is stored."""
+    scheduler = Scheduler(anysched_backend)
+    first, second = scheduler.job(name="a")(_succeed), scheduler.job(name="b")(_fail)
+
+    async with scheduler:
+        await first.options(key="k", delay="1h").enqueue()
+        calls = [second.options(delay="1h").bind()] * 1_000
+
+        with pytest.raises(RunExists, match="key 'k'"):
+            await scheduler.enqueue(second.options(key="k").bind(), *calls, second.options(run_id="last").bind())
+
+        assert "b" == (await scheduler.get_run("last")).job
+        assert 1_002 == (await scheduler.totals()).ready + (await scheduler.totals()).scheduled
 
 
 async def test_only_what_was_found_is_looked_up() -> None:

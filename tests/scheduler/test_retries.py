@@ -16,6 +16,7 @@ from anysched import (
     Backend,
     DoNotRetry,
     Executor,
+    InvalidDuration,
     InvalidState,
     RetryAfter,
     RetryPolicy,
@@ -165,15 +166,60 @@ async def test_the_policy_of_a_run_goes_before_that_of_its_job() -> None:
     assert [0, 3] == begun
 
 
-async def test_a_strategy_that_raises_fails_the_run_with_the_handlers_error() -> None:
-    """The user's function is at fault, and the node goes on."""
-    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+class FrozenError(Exception):
+    """One that takes no notes."""
+
+    def add_note(self, note: str) -> None:
+        raise AttributeError(note)
+
+
+class SilentError(Exception):
+    """One that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def silent(attempt: int) -> float:
+    raise SilentError
+
+
+@pytest.mark.parametrize(
+    ("strategy", "broken", "said"),
+    [
+        (lambda attempt: 10 / (attempt - 1), ZeroDivisionError, "ZeroDivisionError: division by zero"),
+        (lambda attempt: "soon", InvalidDuration, "InvalidDuration: invalid delay 'soon'"),
+        (silent, SilentError, "SilentError: (its str() raised RuntimeError)"),
+    ],
+    ids=["raises", "returns no duration", "raises what cannot be shown"],
+)
+async def test_a_broken_strategy_fails_the_run_with_the_handlers_error(
+    strategy: Any, broken: type[Exception], said: str
+) -> None:
+    """The user's function is at fault, which the error's traceback says, and so is told; the node goes on.
+
+    Break: a run with five retries fails at the first attempt, and nobody learns why.
+    """
+    told: list[Exception] = []
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: told.append(error)))
     begun: list[float] = []
-    job = scheduler.job(name="fail", retry=RetryPolicy(strategy=lambda attempt: "soon"))(failing(begun, KeyError))
+    error = KeyError("the same each time")
+    fail = failing(begun, lambda: error)
+    job = scheduler.job(name="fail", retry=RetryPolicy(max_retries=5, strategy=strategy))(fail)
+    frozen = scheduler.job(name="frozen", retry=RetryPolicy(strategy=strategy))(failing(begun, FrozenError))
 
     async with scheduler.running():
-        with pytest.raises(RunFailed, match="KeyError"):
-            await (await job.enqueue()).result()
+        for _ in "12":
+            with pytest.raises(RunFailed, match="KeyError") as failed:
+                await (await job.enqueue()).result()
+
+            assert 1 == failed.value.error.traceback.count("not retried: the retry strategy raised ")
+            assert said in failed.value.error.traceback
+
+        assert [broken, KeyError] * 2 == [type(one) for one in told]
+
+        with pytest.raises(RunFailed, match="FrozenError"):
+            await (await frozen.enqueue()).result()
 
 
 async def test_a_time_limit_ends_an_attempt_exactly_and_it_is_retried() -> None:

@@ -103,6 +103,9 @@ __all__ = [
 class Backend(Protocol):
     """Storage, coordination and wake-up.
 
+    What is asked for by a name or an id that nothing can be stored by, such as text that UTF-8 does not have, is not
+    there, as is what was never stored.
+
     Raises, from any operation:
         BackendUnavailable: it cannot be reached or cannot answer for now. The outcome is unknown; repeat it.
         BackendRefused: it will not serve us. Repeating is of no use.

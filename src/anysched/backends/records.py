@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from anysched.attempt_errors import encode_error, lost_worker
+
 __all__ = [
     "NAMED_AT_RENEWAL",
     "POISON_CRASHES",
@@ -52,10 +54,11 @@ DEFAULT_TTL_MS = 3_600_000
 
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000
-POISON_ERROR = (
-    '{"type":"anysched.WorkerLost","message":"the worker was lost 3 times within a day while this run was on it"}'
-)
-"""What a backend appends to the errors of a run that it fails itself because its crashes were too many."""
+POISON_ERROR = encode_error(lost_worker(POISON_CRASHES), number=0, started_ms=0, ended_ms=0, node="")
+"""What a backend appends to the errors of a run that it fails itself because its crashes were too many.
+
+It is the same for all: which attempt that was, the rest of the record says.
+"""
 
 
 class Corrupt(msgspec.Struct, frozen=True):

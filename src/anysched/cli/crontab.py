@@ -16,15 +16,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Final
 
 from attrs import define, evolve, field, frozen
 
 from anysched.cli.failures import InvalidCrontab
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
+from anysched.identifiers import digest
 from anysched.schedules import Cron, Schedule, parse_schedule, resolve_timezone
+from anysched.values import shown
 
 __all__ = ["Crontab", "CrontabEntry", "parse_crontab"]
 
@@ -137,7 +137,7 @@ class _Reader:
         command, given = _split_input(rest)
 
         if not command:
-            message = f"there is no command after {shortened(when)!r}"
+            message = f"there is no command after {shown(when)}"
             raise _Malformed(message)
 
         return CrontabEntry(
@@ -187,7 +187,7 @@ def _split(line: str) -> tuple[str, str]:
     found = nickname or _ENTRY.fullmatch(line)
 
     if found is None:
-        message = f"{shortened(line)!r} is not {_FIELDS}"
+        message = f"{shown(line)} is not {_FIELDS}"
         raise _Malformed(message)
 
     return " ".join(found[1].split()), found[2] or ""
@@ -225,10 +225,10 @@ def _split_input(text: str) -> tuple[str, str | None]:
 
 
 def _make_id(when: str, command: str) -> str:
-    digest = blake2b(f"{when}\0{command}".encode(), digest_size=6).hexdigest()
+    known_by = digest(f"{when}\0{command}".encode(), 6).hex()
     words = command.split(maxsplit=1)
     slug = _NOT_IN_A_SLUG.sub("", words[0].rpartition("/")[2] if words else "")[:_LONGEST_SLUG]
-    return f"crontab:{slug or 'command'}:{digest}"
+    return f"crontab:{slug or 'command'}:{known_by}"
 
 
 def _numbered(entries: list[CrontabEntry]) -> tuple[CrontabEntry, ...]:

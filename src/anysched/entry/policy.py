@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 
-from anysched.durations import LONGEST, Duration, parse_duration, shortened
+from anysched.durations import LONGEST, Duration, parse_duration
 from anysched.errors import InvalidOption
 from anysched.options import require_aware
+from anysched.values import is_whole
 
 __all__ = ["EntryPolicy", "Misfire", "Overlap"]
 
@@ -25,7 +26,7 @@ def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
         if value not in get_args(kind):
             allowed = f"one of {', '.join(get_args(kind))}"
-            raise InvalidOption(attribute.name, shortened(value), allowed)
+            raise InvalidOption(attribute.name, value, allowed)
 
     return check
 
@@ -39,8 +40,8 @@ def _to_instant(name: str) -> Callable[[datetime | None], datetime | None]:
 
 
 def _check_limit(_: object, __: Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise InvalidOption("limit", shortened(value), "a whole number from 1, or None for no limit")
+    if value is not None and not is_whole(value, 1):
+        raise InvalidOption("limit", value, "a whole number from 1, or None for no limit")
 
 
 @frozen(kw_only=True)

@@ -1,6 +1,7 @@
 """The loops of a running node, one a file, each named for what it does.
 
-Only this floor, the executor and the lock open task groups and cancel scopes.
+Task groups and cancel scopes are opened here, by the executor and the lock, by ``Scheduler.running()``, and by the
+Redis links, which read replies while others write.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import Context
-from datetime import datetime
 from enum import Enum
 from functools import partial
 from math import inf
@@ -32,7 +31,7 @@ from anyio import CancelScope, current_effective_deadline, current_time, from_th
 from attrs import Factory, define, field
 
 from anysched.backends import Backend, ClaimedRun, Outcome
-from anysched.clock import from_ms
+from anysched.clock import from_ms_or_none
 from anysched.context import RunContext, ShutdownSignal, set_current_run
 from anysched.errors import CannotDecode, StaleLease
 from anysched.executor import Executor
@@ -334,8 +333,8 @@ class Attempting:
             job=run.job,
             attempt=run.attempt,
             entry_id=run.entry_id or None,
-            scheduled_for=_instant(run.scheduled_for_ms),
-            deadline=_instant(run.deadline_ms),
+            scheduled_for=from_ms_or_none(run.scheduled_for_ms),
+            deadline=from_ms_or_none(run.deadline_ms),
             fencing_token=run.token,
             metadata=attempt.options.metadata,
             state=self.state,
@@ -396,7 +395,3 @@ def _from_handler(traceback: TracebackType | None) -> TracebackType | None:
 
 
 _OURS = {_listen_to.__code__, step_through.__code__, Executor.call.__code__}
-
-
-def _instant(ms: int) -> datetime | None:
-    return from_ms(ms) if ms else None

@@ -14,7 +14,7 @@ What always holds:
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -53,7 +53,8 @@ class Batcher(Generic[T, R]):
     max_items: int = 1_000
     max_weight: int = 4 * 1024 * 1024
     weigh: Callable[[T], int] = lambda item: 1
-    _line: deque[_Call[T, R]] = field(factory=deque["_Call[T, R]"], init=False)
+    _line: OrderedDict[_Call[T, R], None] = field(factory=OrderedDict["_Call[T, R]", None], init=False)
+    """Whoever is cancelled leaves it at once, however long it is."""
     _in_flight: bool = field(default=False, init=False)
 
     async def submit(self, items: Sequence[T]) -> Sequence[R]:
@@ -74,7 +75,7 @@ class Batcher(Generic[T, R]):
             return await self._send_alone(items)
 
         call: _Call[T, R] = _Call(items)
-        self._line.append(call)
+        self._line[call] = None
         await self._stand_in_line(call)
 
         if call.leads:
@@ -96,9 +97,7 @@ class Batcher(Generic[T, R]):
             await call.wakened.wait()
         except BaseException:
             call.gone = True
-
-            if call in self._line:
-                self._line.remove(call)
+            self._line.pop(call, None)
 
             if call.leads:
                 self._pass_on()
@@ -114,7 +113,11 @@ class Batcher(Generic[T, R]):
             for call in batch:
                 call.error = error
         except BaseException:
-            self._line.extendleft(one for one in reversed(batch[1:]) if not one.gone)
+            for call in reversed(batch[1:]):
+                if not call.gone:
+                    self._line[call] = None
+                    self._line.move_to_end(call, last=False)
+
             batch = batch[:1]
             raise
         else:
@@ -127,29 +130,32 @@ class Batcher(Generic[T, R]):
 
     def _take(self) -> list[_Call[T, R]]:
         """The head of the line, as much as one batch may hold. The leader's own call is first."""
-        batch = [self._line.popleft()]
+        batch = [self._line.popitem(last=False)[0]]
         room = self.max_items - len(batch[0].items)
         weight = self.max_weight - sum(map(self.weigh, batch[0].items))
 
         while self._line:
-            items = self._line[0].items
+            items = self._first().items
             room -= len(items)
             weight -= sum(map(self.weigh, items))
 
             if room < 0 or weight < 0:
                 break
 
-            batch.append(self._line.popleft())
+            batch.append(self._line.popitem(last=False)[0])
 
         return batch
 
     def _pass_on(self) -> None:
         if self._line:
-            first = self._line[0]
+            first = self._first()
             first.leads = True
             first.wakened.set()
         else:
             self._in_flight = False
+
+    def _first(self) -> _Call[T, R]:
+        return next(iter(self._line))
 
 
 def _deal(batch: Sequence[_Call[T, R]], answers: Sequence[R]) -> None:

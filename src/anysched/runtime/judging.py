@@ -7,6 +7,7 @@ time is estimated from its answers, since a node's own clock decides nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,11 @@ class Judge:
         run, job = attempt.run, attempt.job
 
         decision = decide(error, policy=attempt.options.retry or job.retry, attempt=run.attempt)
+
+        if decision.broken is not None:
+            _note(error, f"not retried: {decision.reason}")
+            self._report(run, decision.broken)
+
         # A policy may say more than storage can count.
         delay_ms = -(-min(decision.delay, LONGEST) // timedelta(milliseconds=1))
 
@@ -247,6 +253,14 @@ class Judge:
 
     def _now(self) -> Any:
         return from_ms(self.backend_ms())
+
+
+def _note(error: BaseException, note: str) -> None:
+    """Say something more of an error, once: the same one may be raised again."""
+    # An exception of theirs may be frozen.
+    with suppress(Exception):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
 
 
 def _time_is_up(limit: float | None, run: ClaimedRun) -> Exception:

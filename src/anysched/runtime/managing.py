@@ -11,10 +11,9 @@ from anyio.lowlevel import checkpoint
 from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import SchedulerConfig
-from anysched.durations import shortened
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
 from anysched.errors import EntryExists, EntryNotFound, InvalidOption, RecordCorrupt
-from anysched.identifiers import check_name, check_text, is_name, make_run_id
+from anysched.identifiers import check_name, check_text, make_run_id
 from anysched.job import BoundJob, Job
 from anysched.options import check_kind, check_known
 from anysched.registry import PolicyOptions
@@ -204,7 +203,7 @@ class Managing(RunHome, ABC):
         """
         backend = self._backend("remove")
 
-        if not is_name(entry_id) or not await backend.remove_entry(entry_id):
+        if not await backend.remove_entry(entry_id):
             raise EntryNotFound(entry_id)
 
     # --- queues, nodes, runs -----------------------------------------------------------------------------------
@@ -286,7 +285,7 @@ class Managing(RunHome, ABC):
 
     async def _entry(self, entry_id: str) -> EntryRecord:
         backend = self._backend("get_entry")
-        record = await backend.get_entry(entry_id) if is_name(entry_id) else None
+        record = await backend.get_entry(entry_id)
 
         if record is None:
             raise EntryNotFound(entry_id)
@@ -305,4 +304,4 @@ def _status(value: object) -> RunStatus:
     try:
         return RunStatus(value)
     except ValueError:
-        raise InvalidOption("status", shortened(value), f"one of {', '.join(RunStatus)}") from None
+        raise InvalidOption("status", value, f"one of {', '.join(RunStatus)}") from None

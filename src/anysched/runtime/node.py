@@ -201,10 +201,6 @@ class Node:
             self.claiming.tick_interval = config.tick_interval.total_seconds()
             self.claiming.stir()
 
-    def stop(self) -> None:
-        """Begin a graceful stop. May be called at any time, and again."""
-        self.stopping.set()
-
     async def _work(self, base: Context, task_status: TaskStatus[None]) -> None:
         async with self.lifespan() if self.lifespan is not None else nullcontext() as state:
             self.attempting = Attempting(

@@ -7,7 +7,6 @@ from typing import Protocol, cast, runtime_checkable
 
 from anysched.backends import Backend
 from anysched.config import DEFAULT_NAMESPACE
-from anysched.durations import shortened
 from anysched.errors import InvalidOption, InvalidURL
 
 __all__ = ["open_backend"]
@@ -72,7 +71,7 @@ def _in_namespace(backend: Backend, namespace: str) -> Backend:
         return backend
 
     if own != DEFAULT_NAMESPACE or not isinstance(backend, _Movable):
-        raise InvalidOption("namespace", shortened(namespace), f"{own!r}, which the backend object has, or None")
+        raise InvalidOption("namespace", namespace, f"{own!r}, which the backend object has, or None")
 
     return backend.in_namespace(namespace)
 

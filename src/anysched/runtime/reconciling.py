@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import blake2b
 
 from attrs import define, field
 
@@ -17,7 +16,7 @@ from anysched.backends import Backend, EntryWrite
 from anysched.clock import from_ms, to_ms
 from anysched.config import ErrorContext
 from anysched.errors import EntryExists
-from anysched.identifiers import make_nonce
+from anysched.identifiers import digest, make_nonce
 from anysched.registry import Declaration
 from anysched.runtime.replacing import count_overdue, entry_write, tell_missed
 from anysched.runtime.telling import Teller
@@ -43,7 +42,7 @@ class Reconciling:
 
     def __attrs_post_init__(self) -> None:
         lines = sorted(f"{declared.id}\0{declared.spec.revision}" for declared in self.declarations)
-        self.program = blake2b("\n".join(lines).encode(), digest_size=10).hexdigest()
+        self.program = digest("\n".join(lines).encode(), 10).hex()
 
     async def declare(self, ttl_ms: int) -> None:
         """Reconcile all of them. Repeatable."""

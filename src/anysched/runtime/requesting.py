@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from anysched.attempt_errors import decode_attempt
 from anysched.backends import Backend, Corrupt, DueEntry, Enqueued, EntryRecord, Fire, NewRun, RunRecord
-from anysched.clock import from_ms, now_ms, to_ms
+from anysched.clock import from_ms, from_ms_or_none, now_ms, to_ms
 from anysched.config import SchedulerConfig
 from anysched.entry import Entry, EntryRun, EntrySpec, FirePlan
 from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
@@ -150,7 +152,7 @@ def entry_of(record: EntryRecord | Corrupt) -> Entry:
     except CannotDecode as error:
         raise RecordCorrupt(f"entry {record.id!r}", str(error)) from None
 
-    next_run_at = _instant(record.next_ms) if record.status == "active" else None
+    next_run_at = from_ms_or_none(record.next_ms) if record.status == "active" else None
     end_at = spec.policy.end_at
     # The end of a run may set a time that is never reached. It is found out then; it can be told now.
     is_over = next_run_at is not None and end_at is not None and next_run_at > end_at
@@ -160,7 +162,7 @@ def entry_of(record: EntryRecord | Corrupt) -> Entry:
         spec,
         status="finished" if is_over else record.status,
         next_run_at=None if is_over else next_run_at,
-        last_run_at=_instant(record.last_ms),
+        last_run_at=from_ms_or_none(record.last_ms),
         run_count=record.run_count,
         missed_count=record.missed_count,
         overlap_skipped=record.overlap_skipped,
@@ -197,14 +199,14 @@ def run_info(record: RunRecord | Corrupt) -> RunInfo:
         priority=record.priority,
         attempt=record.attempt,
         enqueued_at=from_ms(record.enqueued_ms),
-        due_at=_instant(record.due_ms),
-        expires_at=_instant(record.expires_at_ms),
-        deadline=_instant(record.deadline_ms),
-        started_at=_instant(record.started_ms),
-        finished_at=_instant(record.finished_ms),
+        due_at=from_ms_or_none(record.due_ms),
+        expires_at=from_ms_or_none(record.expires_at_ms),
+        deadline=from_ms_or_none(record.deadline_ms),
+        started_at=from_ms_or_none(record.started_ms),
+        finished_at=from_ms_or_none(record.finished_ms),
         key=record.key or None,
         entry_id=record.entry_id or None,
-        scheduled_for=_instant(record.scheduled_for_ms),
+        scheduled_for=from_ms_or_none(record.scheduled_for_ms),
         attempts=attempts,
         crashes=record.crashes,
         progress=record.progress if record.progress >= 0 else None,
@@ -223,17 +225,22 @@ def run_info(record: RunRecord | Corrupt) -> RunInfo:
 def _attempts(record: RunRecord, status: RunStatus) -> tuple[Attempt, ...]:
     failed = [decode_attempt(line) for line in record.errors]
 
+    # What the backend itself says when a run fails does not name the attempt: it is the newest.
+    if status is RunStatus.FAILED and failed and not failed[-1].number and record.started_ms:
+        failed[-1] = replace(
+            failed[-1],
+            number=record.attempt,
+            started_at=from_ms(record.started_ms),
+            ended_at=from_ms_or_none(record.finished_ms),
+        )
+
     if status in (RunStatus.RUNNING, RunStatus.SUCCEEDED) and record.started_ms:
         last = Attempt(
             number=record.attempt,
             started_at=from_ms(record.started_ms),
-            ended_at=_instant(record.finished_ms),
+            ended_at=from_ms_or_none(record.finished_ms),
             node=record.node,
         )
         failed.append(last)
 
     return tuple(failed)
-
-
-def _instant(ms: int) -> datetime | None:
-    return from_ms(ms) if ms else None

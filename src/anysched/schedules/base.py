@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final, Self
 
 from attrs import frozen
 
-from anysched.durations import shortened
 from anysched.errors import InvalidOption, InvalidSchedule
+from anysched.values import is_whole
 
 __all__ = ["Schedule", "class_of", "scheme_of"]
 
@@ -49,7 +49,7 @@ class Schedule(ABC):
             return
 
         if not isinstance(scheme, str) or not _SCHEME.fullmatch(f"{scheme}:"):
-            raise InvalidOption("scheme", shortened(scheme), "small letters, digits, '.', '+' and '-', a letter first")
+            raise InvalidOption("scheme", scheme, "small letters, digits, '.', '+' and '-', a letter first")
 
         known = _classes.get(scheme, cls)
 
@@ -89,7 +89,7 @@ class Schedule(ABC):
         Raises:
             ValueError: there is none.
         """
-        raise InvalidSchedule("schedule", shortened(text), f"a class with a from_text, which {cls.__qualname__} is not")
+        raise InvalidSchedule("schedule", text, f"a class with a from_text, which {cls.__qualname__} is not")
 
     def upcoming(self, after: datetime, count: int) -> list[datetime]:
         """The next fires strictly after an instant, at most ``count`` of them, in order.
@@ -99,8 +99,8 @@ class Schedule(ABC):
             InvalidSchedule: ``count`` is no whole number, or negative.
         """
         # What a type checker has not seen would give one too many, or an error about something else.
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidSchedule("count", shortened(count), "a whole number that is not negative")
+        if not is_whole(count, 0):
+            raise InvalidSchedule("count", count, "a whole number that is not negative")
 
         fires: list[datetime] = []
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import field, frozen
 from msgspec import UNSET
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 from anysched.schedules.base import Schedule
 from anysched.schedules.instants import DAY, SECOND, datetime_at, ticks_of
@@ -164,7 +163,7 @@ def check_daylight_saving(value: object) -> None:
         InvalidSchedule: it is none.
     """
     if value not in ("default", "literal"):
-        raise InvalidSchedule("dst", shortened(value), "'default' or 'literal'")
+        raise InvalidSchedule("dst", value, "'default' or 'literal'")
 
 
 @lru_cache(maxsize=4096)

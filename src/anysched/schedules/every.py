@@ -8,7 +8,7 @@ from typing import Final
 from attrs import field, frozen
 from msgspec import UNSET
 
-from anysched.durations import Duration, format_duration, parse_duration, shortened
+from anysched.durations import Duration, format_duration, parse_duration
 from anysched.errors import InvalidDuration, InvalidSchedule
 from anysched.schedules.base import Schedule
 from anysched.schedules.instants import datetime_at, require_aware, ticks_of
@@ -85,7 +85,7 @@ class Every(Schedule):
         if period is None:
             period = _sum_of(given)
         elif given:
-            raise InvalidDuration("period", shortened(period), f"one value or keywords, not also {', '.join(given)}")
+            raise InvalidDuration("period", period, f"one value or keywords, not also {', '.join(given)}")
 
         if anchor is not None:
             require_aware(anchor, "anchor")
@@ -159,7 +159,7 @@ _UNITS: Final = {
 
 def _is_number(name: str, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
-        raise InvalidDuration(name, shortened(value), "a finite number")
+        raise InvalidDuration(name, value, "a finite number")
 
     return True
 
@@ -180,4 +180,4 @@ def _sum_of(parts: dict[str, float]) -> timedelta:
     try:
         return timedelta(microseconds=round(total))
     except OverflowError:
-        raise InvalidDuration("period", shortened(next(iter(parts.values()))), "at most 999999999 days") from None
+        raise InvalidDuration("period", next(iter(parts.values())), "at most 999999999 days") from None

@@ -9,7 +9,6 @@ from typing import Final
 
 from attrs import frozen
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 from anysched.schedules.days import DayRule, day_rule
 from anysched.schedules.fields import DAY_OF_MONTH, DAY_OF_WEEK, HOUR, MINUTE, MONTH, SECOND, parse_field
@@ -103,14 +102,14 @@ class Rule:
 def checked_text(expression: object) -> str:
     """The text of an expression, in ASCII and with single spaces."""
     if not isinstance(expression, str):
-        raise InvalidSchedule("expression", shortened(expression), _ALLOWED)
+        raise InvalidSchedule("expression", expression, _ALLOWED)
 
     if len(expression) > _LONGEST:
-        raise InvalidSchedule("expression", shortened(expression), f"at most {_LONGEST} characters")
+        raise InvalidSchedule("expression", expression, f"at most {_LONGEST} characters")
 
     # Unicode has other digits, other spaces, and letters that become ASCII when their case is changed.
     if not expression.isascii() or not expression.strip().replace("\t", " ").isprintable():
-        raise InvalidSchedule("expression", shortened(expression), "plain ASCII text on one line")
+        raise InvalidSchedule("expression", expression, "plain ASCII text on one line")
 
     return " ".join(expression.split())
 
@@ -129,7 +128,7 @@ def split_zone(text: str) -> tuple[str, str | None]:
 def _refuse_name(text: str) -> InvalidSchedule:
     allowed = _INSTEAD_OF_NAME.get(text.split(" ", 1)[0].lower(), _ALLOWED)
 
-    return InvalidSchedule("expression", shortened(text), allowed)
+    return InvalidSchedule("expression", text, allowed)
 
 
 def compile_expression(expression: str, entry_id: str | None) -> Rule:
@@ -140,7 +139,7 @@ def compile_expression(expression: str, entry_id: str | None) -> Rule:
     fields = _NAMED.get(expression.lower(), expression).split()
 
     if len(fields) not in (5, 6):
-        raise InvalidSchedule("expression", shortened(expression), _ALLOWED)
+        raise InvalidSchedule("expression", expression, _ALLOWED)
 
     if len(fields) == 5:
         fields.insert(0, "0")

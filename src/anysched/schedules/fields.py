@@ -14,7 +14,6 @@ from typing import Final
 
 from attrs import field, frozen
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 
 __all__ = ["DAY_OF_MONTH", "DAY_OF_WEEK", "HOUR", "MINUTE", "MONTH", "SECOND", "Field", "FieldKind", "parse_field"]
@@ -127,7 +126,7 @@ def parse_field(kind: FieldKind, text: str, seed: str | None) -> Field:
 
 
 def _refused(kind: FieldKind, text: str, allowed: str) -> InvalidSchedule:
-    return InvalidSchedule(kind.name, shortened(text), allowed)
+    return InvalidSchedule(kind.name, text, allowed)
 
 
 def _read_item(kind: FieldKind, written: str, text: str, seed: str | None) -> _Item:

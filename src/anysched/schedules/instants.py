@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule, NaiveDatetime
 
 __all__ = ["DAY", "SECOND", "datetime_at", "require_aware", "ticks_of", "ticks_of_offset"]
@@ -30,7 +29,7 @@ def require_aware(value: object, name: str) -> datetime:
         InvalidSchedule: it is not a datetime.
     """
     if not isinstance(value, datetime):
-        raise InvalidSchedule(name, shortened(value), "an aware datetime")
+        raise InvalidSchedule(name, value, "an aware datetime")
 
     if value.utcoffset() is None:
         raise NaiveDatetime(name, value)

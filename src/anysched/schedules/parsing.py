@@ -7,7 +7,6 @@ from typing import Final, cast
 
 from msgspec import UNSET
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule, NaiveDatetime
 from anysched.schedules.base import Schedule, class_of, scheme_of
 from anysched.schedules.cron import Cron, DaylightSaving, check_daylight_saving
@@ -15,6 +14,7 @@ from anysched.schedules.every import Every
 from anysched.schedules.once import Once
 from anysched.schedules.stored import StoredSchedule, decode_stored, instant_from_text
 from anysched.schedules.zones import resolve_timezone
+from anysched.values import shown
 
 __all__ = ["check_stored", "parse_schedule", "parse_stored"]
 
@@ -38,7 +38,7 @@ def parse_schedule(
 
     # The check is for callers without a type checker.
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidSchedule("schedule", shortened(value), "a cron expression, '@every 1h30m', or a schedule")
+        raise InvalidSchedule("schedule", value, "a cron expression, '@every 1h30m', or a schedule")
 
     if (scheme := scheme_of(value)) is not None and class_of(scheme) is not None:
         return _own(scheme, value)
@@ -75,7 +75,7 @@ def parse_stored(text: str) -> Schedule:
     if stored.once is not UNSET and stored.cron is stored.every is stored.dst is stored.entry_id is UNSET:
         return Once(instant_from_text(stored.once, stored.tz))
 
-    raise InvalidSchedule("schedule", shortened(text), "one of cron, every and once, with what belongs to it")
+    raise InvalidSchedule("schedule", text, "one of cron, every and once, with what belongs to it")
 
 
 def check_stored(schedule: Schedule) -> None:
@@ -90,43 +90,39 @@ def check_stored(schedule: Schedule) -> None:
     except InvalidSchedule:
         raise
     except Exception as error:
-        raise InvalidSchedule("schedule", _shown(schedule), f"one with a text ({error!r})") from error
+        raise InvalidSchedule("schedule", schedule, f"one with a text ({shown(error)})") from error
 
     if not isinstance(text, str):
-        raise InvalidSchedule("schedule", _shown(schedule), f"one whose to_text() gives text, not {shortened(text)!r}")
+        raise InvalidSchedule("schedule", schedule, f"one whose to_text() gives text, not {shown(text)}")
 
     try:
         back = parse_stored(text)
         leads_back = back == schedule and back.to_text() == text
     except Exception as error:
-        raise InvalidSchedule("schedule", _shown(schedule), f"{_LEADS_BACK} ({error})") from error
+        raise InvalidSchedule("schedule", schedule, f"{_LEADS_BACK} ({error})") from error
 
     if not leads_back:
-        raise InvalidSchedule("schedule", _shown(schedule), f"{_LEADS_BACK}, and not to {_shown(back)}")
+        raise InvalidSchedule("schedule", schedule, f"{_LEADS_BACK}, and not to {shown(back)}")
 
 
 _LEADS_BACK: Final = "a class with a scheme, whose to_text() leads back to an equal schedule by its from_text()"
-
-
-def _shown(schedule: Schedule) -> object:
-    return shortened(repr(schedule))
 
 
 def _own(scheme: str, text: str) -> Schedule:
     kind = class_of(scheme)
 
     if kind is None:
-        raise InvalidSchedule("schedule", shortened(text), f"that the class with the scheme {scheme!r} is imported")
+        raise InvalidSchedule("schedule", text, f"that the class with the scheme {shown(scheme)} is imported")
 
     try:
         found = cast("object", kind.from_text(text))
     except (InvalidSchedule, NaiveDatetime):
         raise
     except Exception as error:
-        raise InvalidSchedule("schedule", shortened(text), f"what {kind.__qualname__} reads ({error})") from error
+        raise InvalidSchedule("schedule", text, f"what {kind.__qualname__} reads ({error})") from error
 
     if not isinstance(found, Schedule):
-        raise InvalidSchedule("schedule", shortened(text), f"a schedule from {kind.__qualname__}, not {found!r}")
+        raise InvalidSchedule("schedule", text, f"a schedule from {kind.__qualname__}, not {shown(found)}")
 
     return found
 

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 from anysched.schedules.instants import require_aware
 from anysched.schedules.zones import resolve_timezone, timezone_name
@@ -55,7 +54,7 @@ def decode_stored(text: str) -> StoredSchedule:
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
         pass
 
-    raise InvalidSchedule("schedule", shortened(text), "the text that a schedule's to_text() gives")
+    raise InvalidSchedule("schedule", text, "the text that a schedule's to_text() gives")
 
 
 def instant_to_text(instant: datetime) -> tuple[str, str | UnsetType]:
@@ -82,4 +81,4 @@ def instant_from_text(text: str, zone: str | UnsetType) -> datetime:
 
         return instant if zone is UNSET else instant.astimezone(resolve_timezone(zone))
     except (ValueError, OverflowError):
-        raise InvalidSchedule("instant", shortened(text), "an ISO 8601 time with an offset from UTC") from None
+        raise InvalidSchedule("instant", text, "an ISO 8601 time with an offset from UTC") from None

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 from attrs import define, field
 
-from anysched.durations import shortened
 from anysched.errors import InvalidSchedule
 from anysched.schedules.instants import DAY, SECOND, datetime_at, ticks_of_offset
 
@@ -50,7 +49,7 @@ def resolve_timezone(value: str | tzinfo, *, name: str = "tz") -> tzinfo:
 
     # The check is for callers without a type checker.
     if not isinstance(value, tzinfo):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidSchedule(name, shortened(value), _ALLOWED)
+        raise InvalidSchedule(name, value, _ALLOWED)
 
     if _key_of(value) in ("UTC", "Etc/UTC"):
         return UTC
@@ -117,7 +116,7 @@ def _zone_named(text: str, name: str) -> tzinfo:
         return timezone(-offset if sign == "-" else offset) if offset else UTC
 
     if re.fullmatch(_NAME, text) is None:
-        raise InvalidSchedule(name, shortened(text), _ALLOWED)
+        raise InvalidSchedule(name, text, _ALLOWED)
 
     if text in _NOT_THE_SAME_EVERYWHERE or text.startswith(("right/", "posix/")):
         raise InvalidSchedule(name, text, "a zone that is the same on every machine, such as 'Europe/Berlin'")

@@ -237,17 +237,17 @@ class RedisBackend:
 
     async def get_runs(self, run_ids: Sequence[str]) -> list[RunRecord | Corrupt | None]:
         """The records of these runs, in order."""
-        blobs = await self._call("get_runs", *run_ids)
+        blobs = await self._call("get_runs", *map(_asked, run_ids))
         return [None if blob is None else wire.decode_run(blob) for blob in blobs]
 
     async def find_key(self, key: str) -> str | None:
         """The id of the live run that goes by ``key``."""
-        found = await self._call("find_key", key)
+        found = await self._call("find_key", _asked(key))
         return None if found is None else found.decode()
 
     async def watch(self, run_id: str, inbox: str) -> RunRecord | Corrupt | None:
         """The run's record; ``inbox`` is told when it has become final."""
-        blob = await self._call("watch", run_id, inbox)
+        blob = await self._call("watch", _asked(run_id), inbox)
         return None if blob is None else wire.decode_run(blob)
 
     async def cancel(self, run_id: str) -> CancelAnswer | None:
@@ -256,7 +256,7 @@ class RedisBackend:
         Raises:
             RecordCorrupt: its record cannot be read.
         """
-        match await self._call("cancel", run_id):
+        match await self._call("cancel", _asked(run_id)):
             case [status, requested]:
                 return CancelAnswer(status.decode(), bool(requested))
 
@@ -272,7 +272,7 @@ class RedisBackend:
         Raises:
             RecordCorrupt: its record cannot be read.
         """
-        return _status(run_id, await self._call("revive", run_id))
+        return _status(run_id, await self._call("revive", _asked(run_id)))
 
     async def reschedule(self, run_id: str, *, at_ms: int | None = None, delay_ms: int | None = None) -> str | None:
         """Move a run that is not running to another due time.
@@ -281,7 +281,7 @@ class RedisBackend:
             RecordCorrupt: its record cannot be read.
         """
         instant = "" if at_ms is None else at_ms
-        return _status(run_id, await self._call("reschedule", run_id, instant, delay_ms or 0))
+        return _status(run_id, await self._call("reschedule", _asked(run_id), instant, delay_ms or 0))
 
     async def list_runs(
         self, *, status: str | None = None, queue: str | None = None, cursor: str = "", limit: int = 50
@@ -292,7 +292,7 @@ class RedisBackend:
         and retrying ones by their due time, the latest first.
         """
         statuses = wire.encode_words(_STATUSES if status is None else [status])
-        after, *blobs = await self._call("list_runs", queue or "", cursor, limit, statuses)
+        after, *blobs = await self._call("list_runs", _asked(queue or ""), cursor, limit, statuses)
         return RunPage(tuple([wire.decode_run(blob) for blob in blobs]), after.decode())
 
     # --- runs, from a worker -------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ class RedisBackend:
 
     async def get_entry(self, entry_id: str) -> EntryRecord | Corrupt | None:
         """One entry."""
-        blob = await self._call("get_entry", entry_id)
+        blob = await self._call("get_entry", _asked(entry_id))
         return None if blob is None else wire.decode_entry(blob)
 
     async def list_entries(self, *, cursor: str = "", limit: int = 100) -> EntryPage:
@@ -347,15 +347,15 @@ class RedisBackend:
 
     async def pause_entry(self, entry_id: str, note: str) -> bool:
         """Stop an entry from firing until it is resumed."""
-        return bool(await self._call("pause_entry", entry_id, note))
+        return bool(await self._call("pause_entry", _asked(entry_id), note))
 
     async def resume_entry(self, entry_id: str, *, revision: str, next_ms: int | None) -> bool:
         """Let a paused entry fire again, next at ``next_ms``."""
-        return bool(await self._call("resume_entry", entry_id, revision, next_ms or 0))
+        return bool(await self._call("resume_entry", _asked(entry_id), revision, next_ms or 0))
 
     async def remove_entry(self, entry_id: str) -> bool:
         """Remove an entry, its waiting runs being cancelled."""
-        return bool(await self._call("remove_entry", entry_id))
+        return bool(await self._call("remove_entry", _asked(entry_id)))
 
     async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
         """Fire entries and return the next due ones, in one step."""
@@ -368,7 +368,7 @@ class RedisBackend:
 
     async def trigger(self, entry_id: str, run: NewRun, *, overlap: str) -> FireAnswer | None:
         """Make one run of an entry now, its schedule untouched."""
-        counts = await self._call("trigger", entry_id, wire.encode_one(run), overlap)
+        counts = await self._call("trigger", _asked(entry_id), wire.encode_one(run), overlap)
         return None if counts is None else FireAnswer(True, *counts)
 
     # --- locks ---------------------------------------------------------------------------------------------------
@@ -412,6 +412,11 @@ class RedisBackend:
 async def _greet(link: Link) -> None:
     check_version(parse_info(await link.command("INFO", "server")))
     script("enqueue")  # it is put together now, so that the first who enqueues need not wait for that
+
+
+def _asked(name: str) -> bytes:
+    """A name that is asked for. What UTF-8 has not is sent too: nothing is stored by it, so that it is not found."""
+    return str(name).encode("utf-8", "surrogatepass")
 
 
 def _status(run_id: str, reply: bytes | list[bytes] | None) -> str | None:

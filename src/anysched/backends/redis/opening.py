@@ -15,7 +15,7 @@ __all__ = ["hold_open"]
 async def hold_open(link: Link, greet: Callable[[Link], Awaitable[None]], opened: Callable[[], None]) -> None:
     """Run a link until cancelled, calling ``opened`` once it is connected and ``greet`` has found nothing wrong.
 
-    It takes a group, though this floor opens none: to greet, somebody has to read the replies at the same time.
+    It takes a group of its own, as links do: to greet, somebody has to read the replies at the same time.
 
     Raises:
         BackendUnavailable: the first connection could not be made.

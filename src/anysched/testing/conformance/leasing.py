@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from anysched.backends.records import NAMED_AT_RENEWAL, POISON_ERROR
+from anysched.clock import from_ms
+from anysched.errors import RunFailed, WorkerLost
+from anysched.run import Attempt, AttemptError
+from anysched.runtime.awaiting import conclude
+from anysched.runtime.requesting import run_info
 
 from .stage import LATER, Stage, Staged, ids
 
@@ -200,7 +203,19 @@ class LeaseConformance(Staged):
             record.errors,
             await stage.backend.find_key("k"),
         )
-        assert "anysched.WorkerLost" == json.loads(POISON_ERROR)["type"]
+
+        with pytest.raises(RunFailed) as failed:
+            conclude(record, None)
+
+        expected = AttemptError("anysched.errors.WorkerLost", str(WorkerLost(3)))
+        lost = Attempt(
+            number=1,
+            started_at=from_ms(record.started_ms),
+            ended_at=from_ms(record.finished_ms),
+            error=expected,
+        )
+        assert (expected, (lost,)) == (failed.value.error, run_info(record).attempts)
+        assert 0 < record.started_ms <= record.finished_ms
 
         await stage.backend.revive("a")
         await stage.join("last")

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from anysched.backends import RunRecord
+import pytest
+
+from anysched.backends import NewRun, RunRecord
 from anysched.run import RunStatus
 
 from .stage import LATER, Stage, Staged, ids
@@ -108,6 +110,30 @@ class ListConformance(Staged):
         await stage.claim(count=9, queues=("two",))
         (two,) = [queue for queue in await stage.backend.list_queues() if queue.name == "two"]
         assert 0 == two.ready
+
+    @pytest.mark.parametrize("name", ["bad\udcff", "\ud800", "a\0\n b", "x" * 500], ids=ascii)
+    async def test_what_no_name_can_be_is_not_found(self, stage: Stage, name: str) -> None:
+        """Also if it has no form in UTF-8, as some names of files: a question about it is a question like any other."""
+        await stage.join()
+        await stage.add("a")
+        backend = stage.backend
+
+        assert [None] == [record for record in await backend.get_runs([name, "a"]) if record is None]
+        assert [None] * 6 == [
+            await backend.find_key(name),
+            await backend.watch(name, "inbox"),
+            await backend.cancel(name),
+            await backend.revive(name),
+            await backend.reschedule(name, delay_ms=LATER),
+            await backend.get_entry(name),
+        ]
+        assert () == (await backend.list_runs(queue=name)).runs
+        assert [False] * 3 == [
+            await backend.pause_entry(name, "note"),
+            await backend.resume_entry(name, revision="r", next_ms=None),
+            await backend.remove_entry(name),
+        ]
+        assert await backend.trigger(name, NewRun(id="b", job="job"), overlap="allow") is None
 
     async def test_totals_are_what_counting_gives(self, stage: Stage) -> None:
         """Over every status, and over entries; what has ended is counted for good."""

@@ -1,4 +1,4 @@
--- Making runs of an entry, as the overlap policy wants it. An entry here is {id, last_runs as packed}.
+-- Making runs of an entry, as the overlap policy wants it. `entry` is its id.
 -- include: storing
 
 local deals = {

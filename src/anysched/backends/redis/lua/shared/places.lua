@@ -73,6 +73,8 @@ function places.place_all()
   end
 end
 
+-- --- the end of an operation ----------------------------------------------------------------------------------
+
 function places.list_ended()
   for status, ids in pairs(places.ended) do
     records.write('HINCRBY', keys.TOTALS, status, #ids)
@@ -85,8 +87,6 @@ function places.list_ended()
       for i, id in ipairs(ids) do
         ids[i] = ended_at .. id
       end
-
--- --- the end of an operation ----------------------------------------------------------------------------------
 
       for first = 1, #ids, 4000 do
         length = records.write('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))
