@@ -464,6 +464,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
     waiting: int = 0
     failed_kept: int = 0
+    """Failed runs whose ttl has not passed, whether or not the others have been forgotten yet."""
     set_aside: int = 0
     corrupt: int = 0
     entries: int = 0

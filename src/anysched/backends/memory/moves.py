@@ -27,6 +27,10 @@ __all__ = [
 MOST_ERRORS = 16
 SHORTEST_TTL_MS = 10_000
 
+FORGOTTEN_FOR_EACH = 2
+"""With each run that ends so many are forgotten whose time has passed, so that these become fewer, however fast they
+come."""
+
 
 def store(state: State, new: NewRun) -> Run:
     """Make a run whose id and key are free; it has no place yet."""
@@ -138,6 +142,7 @@ def finish(state: State, run: Run, status: str, ttl_ms: int | None = None) -> No
     run.finished_ms = state.now
     state.ended[status] += 1
     state.expiries.discard(run.id)
+    state.fade(FORGOTTEN_FOR_EACH)
     state.fading.put(run.id, state.now + max(run.new.ttl_ms if ttl_ms is None else ttl_ms, SHORTEST_TTL_MS))
 
     if run.key:

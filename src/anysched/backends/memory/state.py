@@ -327,6 +327,14 @@ class State:
         self.listed[run.status].discard(run_id)
         self.fading.discard(run_id)
 
+    def fade(self, most: int) -> None:
+        """Forget final records whose time has passed."""
+        for _ in range(most):
+            if (found := self.fading.first()) is None or found[0] > self.now:
+                break
+
+            self.forget(found[1])
+
     def next_token(self) -> int:
         """A fencing token greater than any before, also of an earlier life."""
         self.token = max(self.token + 1, self.micros)
