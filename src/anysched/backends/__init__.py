@@ -157,10 +157,10 @@ class Backend(Protocol):
         and one for a due time that is now the earliest: one of the queue if there is one, else any. Whatever makes
         runs ready or due in other operations wakes likewise.
 
-        A run is *handed over* if it comes alone, without due time, expiry, key and entry, its queue is empty and not
-        paused, and the first hungry node of that queue has claimed with ``takes``, knows its job, has no limit for it,
-        has a good lease and listens: then it is ``running`` there, as if that node had claimed it, and the node is
-        woken by a ``Hint("take")`` that brings it.
+        A run is *handed over* if it comes alone, without due time, expiry, key and entry, with a payload of at most
+        ``SHORT_PAYLOAD`` (4,096) characters, its queue is empty and not paused, and the first hungry node of that queue
+        has claimed with ``takes``, knows its job, has no limit for it, has a good lease and listens: then it is
+        ``running`` there, as if that node had claimed it, and the node is woken by a ``Hint("take")`` that brings it.
         """
         ...
 

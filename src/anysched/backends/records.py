@@ -16,6 +16,7 @@ __all__ = [
     "POISON_CRASHES",
     "POISON_ERROR",
     "POISON_WINDOW_MS",
+    "SHORT_PAYLOAD",
     "CancelAnswer",
     "Claim",
     "ClaimedRun",
@@ -56,6 +57,10 @@ POISON_ERROR = (
     '{"type":"anysched.WorkerLost","message":"the worker was lost 3 times within a day while this run was on it"}'
 )
 """What a backend appends to the errors of a run that it fails itself because its crashes were too many."""
+
+SHORT_PAYLOAD = 4_096
+"""A run whose payload has more characters is not handed over: what comes with a hint is to be short. Nor had it better
+be copied when it ends, so in Redis one of more bytes is not sealed; there the line need not be sharp."""
 
 
 class Corrupt(msgspec.Struct, frozen=True):

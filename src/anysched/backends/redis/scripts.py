@@ -30,6 +30,7 @@ from anysched.backends.records import (
     POISON_CRASHES,
     POISON_ERROR,
     POISON_WINDOW_MS,
+    SHORT_PAYLOAD,
     Claim,
     EntryWrite,
     Fire,
@@ -39,11 +40,7 @@ from anysched.backends.records import (
 )
 from anysched.backends.redis.link import Script
 
-__all__ = ["SEALED_PAYLOAD", "all_scripts", "put_off", "script"]
-
-SEALED_PAYLOAD = 4096
-"""A longer payload had better not be copied when its run ends. Bytes in scripts, characters in Python: the line between
-sealed and open need not be sharp."""
+__all__ = ["all_scripts", "put_off", "script"]
 
 _FOLDER = files("anysched.backends.redis") / "lua"
 
@@ -76,7 +73,7 @@ _LAYOUTS: dict[str, type[msgspec.Struct]] = {
 
 _CONSTANTS = f"""\
 local DEFAULT_TTL_MS = {DEFAULT_TTL_MS}
-local SEALED_PAYLOAD = {SEALED_PAYLOAD}
+local SHORT_PAYLOAD = {SHORT_PAYLOAD}
 local NAMED_AT_RENEWAL = {NAMED_AT_RENEWAL}
 local POISON_CRASHES = {POISON_CRASHES}
 local POISON_WINDOW_MS = {POISON_WINDOW_MS}
