@@ -155,3 +155,23 @@ async def test_nothing_is_left_behind(backend: RedisBackend, store: RespConnecti
     await backend.renew("last", LATER)
     await backend.leave("last")
     assert lasting(store) <= PERMANENT | declared
+
+
+async def test_failed_runs_leave_their_lists_as_fast_as_they_come(backend: RedisBackend, store: RespConnection) -> None:
+    """Whose record has gone is named no more, however many fail between two renewals.
+
+    Break: only a renewal takes some off the lists.
+    """
+    worker = Worker(backend, "node")
+    await worker.join()
+
+    for round in range(3):
+        await backend.enqueue([NewRun(id=f"{round} {number}", job="job") for number in range(300)])
+        claim = Claim(number=round + 1, count=300, queues=("default",))
+        runs = (await backend.work("node", (), claim)).runs
+        outcomes = [Outcome(run_id=run.id, token=run.token, kind="failed", ttl_ms=10_000) for run in runs]
+        await backend.work("node", outcomes, None)
+        assert 300 == store.command("ZCARD", "{anysched}:failed") == store.command("ZCARD", "{anysched}:failed-until")
+
+        for run in runs:
+            store.command("ZADD", "{anysched}:failed-until", "XX", 1, run.id)

@@ -53,6 +53,8 @@ function places.end_all(status, ids)
   end
 end
 
+-- --- the end of an operation ----------------------------------------------------------------------------------
+
 function places.place_all()
   if #places.becoming > 0 then
     places.place_becoming()
@@ -77,7 +79,9 @@ function places.list_ended()
   for status, ids in pairs(places.ended) do
     records.write('HINCRBY', keys.TOTALS, status, #ids)
 
-    if status ~= 'failed' then
+    if status == 'failed' then
+      places.forget_failed(2 * #ids) -- so that these become fewer, however fast they come
+    else
       local length = 0
       local ended_at = clock.digits(clock.NOW) .. ' '
 
@@ -85,8 +89,6 @@ function places.list_ended()
       for i, id in ipairs(ids) do
         ids[i] = ended_at .. id
       end
-
--- --- the end of an operation ----------------------------------------------------------------------------------
 
       for first = 1, #ids, 4000 do
         length = records.write('LPUSH', keys.finished(status), unpack(ids, first, math.min(first + 3999, #ids)))
@@ -133,6 +135,13 @@ function places.conclude()
 end
 
 -- lazily: places
+
+-- Takes failed runs whose record has gone off the list, so many at most.
+function places.forget_failed(most)
+  local ids = redis.call('ZRANGEBYSCORE', keys.FAILED_UNTIL, '-inf', clock.NOW, 'LIMIT', 0, most)
+  records.in_chunks('ZREM', keys.FAILED, ids)
+  records.in_chunks('ZREM', keys.FAILED_UNTIL, ids)
+end
 
 function places.make_ready(id, run, front)
   local becoming, queue = places.becoming, run.queue
