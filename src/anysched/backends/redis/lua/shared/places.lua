@@ -167,6 +167,25 @@ function places.take_from_node(id, node, job)
   places.freed[job] = (places.freed[job] or 0) + 1
 end
 
+-- Takes a run from a node that has it, and frees its slot, when its record is gone or cannot be read. job: if it is
+-- known; else it is looked for among the jobs of the node.
+function places.lose_hold(node, id, job)
+  local claim = seals.read_claim(redis.call('HGET', keys.RUNNING, id) or '')
+  redis.call('ZREM', keys.held(node), id)
+  redis.call('ZREM', keys.cancel(node), id)
+
+  if claim and claim.node == node then
+    redis.call('HDEL', keys.RUNNING, id)
+    job = claim.job
+  end
+
+  for _, name in ipairs(job and {job} or redis.call('SMEMBERS', keys.jobs(node))) do
+    if redis.call('SREM', keys.live(name), id) == 1 then
+      places.freed[name] = (places.freed[name] or 0) + 1
+    end
+  end
+end
+
 -- So many places in the queues, after all that were given before; the one before the first of them.
 function places.take(count)
   local last = redis.pcall('INCRBY', keys.SEQUENCE, count)
