@@ -367,7 +367,7 @@ class Backend(Protocol):
         """Remove an entry, its waiting runs being cancelled; live runs go on. ``False`` if there is none."""
         ...
 
-    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
+    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int, skip: int = 0) -> TickReply:
         """Fire entries and return the next due ones, in one step.
 
         **Firing.** For each fire: if the entry is active with exactly that ``revision`` and ``cursor_ms``, the cursor
@@ -389,9 +389,9 @@ class Backend(Protocol):
         the newest live run of the entry; and from now if there is none, or it is final. An
         entry that was paused, replaced or moved in between takes its next time from there instead.
 
-        **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first, then by id. A
-        declared entry that no running program declares any more is retired (``finished``, note "no longer declared")
-        instead of returned.
+        **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first, then by id,
+        without the first ``skip`` of them: whoever cannot read those looks past them. A declared entry that no running
+        program declares any more is retired (``finished``, note "no longer declared") instead of returned.
         """
         ...
 

@@ -424,8 +424,8 @@ class TickReply(msgspec.Struct, frozen=True, kw_only=True):
     """What ``tick`` did and found.
 
     Attributes:
-        due: entries to be fired now, at most ``count``.
-        next_due_ms: if ``due`` holds them all, the earliest fire time after these; 0: none in sight.
+        due: entries to be fired now, at most ``count``, after those that were skipped.
+        next_due_ms: if ``due`` holds all the rest, the earliest fire time after these; 0: none in sight.
         retired: declared entries that were found to be no longer declared.
     """
 

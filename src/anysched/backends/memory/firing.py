@@ -19,12 +19,12 @@ MOST_WAITING = 1_000
 MOST_CANCELLED = 1_000
 
 
-def tick(state: State, nonce: str, fires: Sequence[Fire], count: int) -> TickReply:
+def tick(state: State, nonce: str, fires: Sequence[Fire], count: int, skip: int) -> TickReply:
     """Fire entries, and look which are due next."""
     if (fired := state.recall(f"tick:{nonce}")) is None:
         fired = state.memorise(f"tick:{nonce}", tuple([_fire(state, fire) for fire in fires]))
 
-    due, retired, next_due_ms = look(state, count)
+    due, retired, next_due_ms = look(state, max(count, 0), max(skip, 0))
 
     return TickReply(now_ms=state.now, fired=fired, due=tuple(due), next_due_ms=next_due_ms, retired=tuple(retired))
 
