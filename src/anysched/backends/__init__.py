@@ -257,6 +257,8 @@ class Backend(Protocol):
         move that ``outcome.kind`` names and the answer is ``True``. If it was already settled under that token
         (the command arrived twice) nothing changes and the answer is ``True``. Otherwise the token is stale:
         nothing changes, ``False``. Tombstones of settled runs stay at least 10 s so that a repetition finds them.
+        A backend may take the token of another run of the same claim for the run's own: the run never had it, so that
+        only who mixes up what one claim has brought can come with it.
 
         * ``succeeded``: final, with ``result``, kept for ``ttl_ms``.
         * ``failed``: final, error appended to the attempts, kept for ``ttl_ms``, listed among the failed.
