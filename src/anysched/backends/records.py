@@ -12,11 +12,19 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "CLAIMS_REMEMBERED",
+    "DEFAULT_TTL_MS",
+    "MEMO_MS",
+    "MOST_ERRORS",
+    "MOST_WAITING",
     "NAMED_AT_RENEWAL",
     "POISON_CRASHES",
     "POISON_ERROR",
     "POISON_WINDOW_MS",
+    "RETIRED",
+    "SHORTEST_TTL_MS",
     "SHORT_PAYLOAD",
+    "TOMBSTONE_MS",
     "CancelAnswer",
     "Claim",
     "ClaimedRun",
@@ -50,6 +58,27 @@ OutcomeKind = Literal["succeeded", "failed", "retry", "snooze", "released", "can
 HintKind = Literal["work", "take", "entries", "cancel", "done", "lock"]
 
 DEFAULT_TTL_MS = 3_600_000
+
+SHORTEST_TTL_MS = 10_000
+"""So long a final record is kept, whatever is asked for."""
+
+TOMBSTONE_MS = 10_000
+"""So long it is known at least that a run which goes on was settled under a token."""
+
+MEMO_MS = 60_000
+"""So long the answer to a nonce is known."""
+
+CLAIMS_REMEMBERED = 8
+"""So many of a node's newest claims are known again."""
+
+MOST_ERRORS = 16
+"""So many of a run's newest errors are kept."""
+
+MOST_WAITING = 1_000
+"""So many runs of an entry wait, at the most."""
+
+RETIRED = "no longer declared"
+"""The note of an entry that no running program declares any more."""
 
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from anysched.backends.memory import cursors, moves
 from anysched.backends.memory.reading import entry_record
 from anysched.backends.memory.state import Entry, Program, State
-from anysched.backends.records import DueEntry, EntryRecord, EntryWrite
+from anysched.backends.records import RETIRED, DueEntry, EntryRecord, EntryWrite
 
 __all__ = ["declare", "get", "look", "pause", "put", "remove", "resume"]
 
-RETIRED = "no longer declared"
 MOST_RETIRED = 100
 
 

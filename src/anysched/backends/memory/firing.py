@@ -10,12 +10,11 @@ from msgspec.structs import replace
 from anysched.backends.memory import cursors, moves
 from anysched.backends.memory.entries import look
 from anysched.backends.memory.state import Entry, State
-from anysched.backends.records import Fire, FireAnswer, NewRun, TickReply
+from anysched.backends.records import MOST_WAITING, Fire, FireAnswer, NewRun, TickReply
 from anysched.run import FINAL
 
 __all__ = ["tick", "trigger"]
 
-MOST_WAITING = 1_000
 MOST_CANCELLED = 1_000
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from anysched.backends.memory import aside, cursors
 from anysched.backends.memory.state import Entry, Node, Run, State
-from anysched.backends.records import Hint, NewRun
+from anysched.backends.records import MOST_ERRORS, SHORTEST_TTL_MS, Hint, NewRun
 
 __all__ = [
     "add_error",
@@ -23,9 +23,6 @@ __all__ = [
     "start",
     "store",
 ]
-
-MOST_ERRORS = 16
-SHORTEST_TTL_MS = 10_000
 
 FORGOTTEN_FOR_EACH = 2
 """With each run that ends so many are forgotten whose time has passed, so that these become fewer, however fast they

@@ -176,7 +176,7 @@ local function look_at(id, cursor_ms)
 
   if entry.declared == '1' and not is_declared(id) then
     cursors.halt(id, 'finished')
-    redis.call('HSET', keys.entry(id), 'note', rules.RETIRED, 'retired_ms', cursor_ms)
+    redis.call('HSET', keys.entry(id), 'note', RETIRED, 'retired_ms', cursor_ms)
     retired[#retired + 1] = id
     return false
   end

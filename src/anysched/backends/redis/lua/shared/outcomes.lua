@@ -82,7 +82,7 @@ local function succeed_sealed(node, shared, list)
   end
 
   local texts = redis.call('MGET', unpack(names))
-  local ttl_text = clock.digits(math.max(shared[OUTCOME.ttl_ms], moves.SHORTEST_TTL_MS))
+  local ttl_text = clock.digits(math.max(shared[OUTCOME.ttl_ms], SHORTEST_TTL_MS))
 
   for i = 1, #numbers do
     local number, text, claim = numbers[i], texts[i], held_by[i]

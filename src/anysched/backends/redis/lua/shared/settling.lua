@@ -1,12 +1,12 @@
 -- Settling one outcome, of whatever kind.
 -- include: moves
+-- include: constants
 
 local settling = {}
 
 -- lazily: settling
 
 local MOST_TOMBSTONES = 16
-local TOMBSTONE_MS = 10000
 local SETTLED_BY = {'status', 'token', 'node', 'job', 'key', 'entry_id', 'watch', 'cancel_requested'}
 
 -- Whether a run that is no longer held under a token was settled under it, and not taken away.
@@ -59,7 +59,7 @@ local function succeed(id, key, held_by, job, result, ttl_ms)
     redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW_TEXT, 'node', '')
   end
 
-  redis.call('PEXPIRE', key, math.max(ttl_ms, moves.SHORTEST_TTL_MS))
+  redis.call('PEXPIRE', key, math.max(ttl_ms, SHORTEST_TTL_MS))
   places.append(places.ended, 'succeeded', id)
 end
 
