@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -15,6 +16,7 @@ import pytest
 from anysched.backends import Backend, Claim, EntryWrite, Hint, NewRun, NodeInfo, Outcome
 from anysched.backends.memory import MemoryBackend
 from anysched.backends.memory.ranked import Ranked, Recent
+from anysched.clock import Clock, clock_in_force
 
 OPERATIONS = [name for name in vars(Backend) if not name.startswith("_") and name not in {"run", "listen"}]
 
@@ -186,6 +188,46 @@ async def lines_of_a_claim(stored: int) -> int:
         sys.settrace(previous)
 
     return lines
+
+
+async def test_what_has_ended_is_forgotten_as_fast_as_it_comes() -> None:
+    """However much ends in one step: with a thousand runs a second, each kept for ten, no more than these are stored.
+
+    Break: a step forgets a hundred, whatever it adds.
+    """
+    backend = MemoryBackend()
+    await backend.join(NodeInfo(id="n", ttl_ms=10_000_000, jobs=("job",), queues=("default",)))
+    stored: list[int] = []
+
+    for second in range(60):
+        at = 1_000_000 * second
+        clock_in_force.set(Clock(lambda at=at: at))
+        await backend.enqueue([NewRun(id=f"{second}-{number}", job="job") for number in range(1_000)])
+        claim = Claim(number=second + 1, count=1_000, queues=("default",))
+        runs = (await backend.work("n", (), claim)).runs
+        outcomes = [Outcome(run_id=run.id, token=run.token, kind="failed", ttl_ms=10_000) for run in runs]
+        await backend.work("n", outcomes, None)
+        stored.append(len(backend._state.runs))
+
+    assert max(stored) <= 11_000
+    assert 60_000 == (await backend.totals()).failed
+
+
+def test_those_up_to_a_rank_are_found() -> None:
+    """Each once, also what was dropped and put back; and they stay."""
+    ranked, chance = Ranked[int](), random.Random(7)
+
+    for _ in range(5_000):
+        name = f"{chance.randrange(100)}"
+
+        if chance.random() < 0.3:
+            ranked.discard(name)
+        else:
+            ranked.put(name, chance.randrange(50))
+
+        most = chance.randrange(50)
+        wanted = {name for name in map(str, range(100)) if (rank := ranked.rank(name)) is not None and rank <= most}
+        assert wanted == ranked.up_to(most)
 
 
 def test_what_was_dropped_takes_no_place_for_long() -> None:

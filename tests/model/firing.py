@@ -182,10 +182,10 @@ class EntryMachine(RunMachine):
         self.twins.run_ids.update(dict.fromkeys(names))
         return tuple(runs)
 
-    @rule(count=st.integers(0, 3))
-    def look(self, count: int) -> None:
+    @rule(count=st.integers(0, 3), skip=st.integers(0, 2))
+    def look(self, count: int, skip: int) -> None:
         nonce = self.fresh("t")
-        self.do("tick", lambda backend: backend.tick(nonce, (), count=count))
+        self.do("tick", lambda backend: backend.tick(nonce, (), count=count, skip=skip))
 
     @there_are("entries")
     @rule(entry_id=st.sampled_from(ENTRIES), draft=drafts(), overlap=st.sampled_from(POLICIES))

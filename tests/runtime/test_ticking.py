@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import create_task_group, current_time
+from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from anysched.backends.memory import MemoryBackend
@@ -112,6 +113,76 @@ def test_an_entry_that_cannot_be_read_is_reported_once_and_harms_no_other() -> N
     assert [["e"], ["e"]] == [[fire.entry_id for fire in ticking.decide(reply)] for _ in range(2)]
     ((_, context),) = told.errors
     assert ("tick", "bad", "n1") == (context.kind, context.entry_id, context.node)
+
+
+@pytest.mark.parametrize("count", [255, 256, 257, 2_000])
+async def test_entries_that_cannot_be_read_stand_in_nobody_s_way(count: int) -> None:
+    """However many: what comes after them fires on its instant; each is told of once, and is as it was.
+
+    Break: no more than so many are ever asked for, and those are always the same.
+    """
+    backend, told = MemoryBackend(), Told()
+    ticking = ticking_on(backend, told)
+    ticking.leads = True
+    start = now_ms()
+
+    for number in range(count):
+        write = EntryWrite(id=f"bad-{number}", spec="{nonsense", revision="1", next_ms=start)
+        await backend.put_entry(write, replace=False, nonce=f"{number}")
+
+    spec = spec_of(Every("2s"), overlap="allow").anchored(datetime.fromtimestamp(start / 1000, UTC))
+    write = EntryWrite(id="good", spec=spec.to_text(), revision="1", next_ms=start + 2000)
+    await backend.put_entry(write, replace=False, nonce="p")
+
+    async with create_task_group() as group:
+        await group.start(ticking.run)
+        await anyio.sleep(20.5)
+        group.cancel_scope.cancel()
+
+    assert [start + 2000 * n for n in range(1, 11)] == [to_ms(event.at) for event in told.events]
+    assert count == len(told.errors) == len({context.entry_id for _, context in told.errors})
+    assert count == len((await backend.tick("look", (), count=3_000)).due)
+    # At each instant it goes through them twice at most: to find what is due, and to see that no more is.
+    assert ticking.ticks <= 2 * (count // 256 + 2) * 16
+
+
+async def test_an_entry_that_comes_before_those_that_are_skipped_is_noticed() -> None:
+    """It is asked for while the others are gone through: they are gone through again, from the first."""
+    backend, told = MemoryBackend(), Told()
+    ticking = ticking_on(backend, told)
+    ticking.leads = True
+    start = now_ms()
+
+    for number in range(1_000):
+        write = EntryWrite(id=f"bad-{number}", spec="{nonsense", revision="1", next_ms=start)
+        await backend.put_entry(write, replace=False, nonce=f"{number}")
+
+    async with create_task_group() as group:
+        group.start_soon(ticking.run)
+
+        while ticking.ticks < 2:  # in the midst of them
+            await checkpoint()
+
+        write = EntryWrite(id="e", spec=spec_of(Cron("0 0 1 7 *")).to_text(), revision="1", next_ms=start - 1)
+        await backend.put_entry(write, replace=False, nonce="p")
+        ticking.stir()
+        await anyio.sleep(0.1)
+        group.cancel_scope.cancel()
+
+    assert 1 == len(told.events)
+
+
+def test_no_more_is_told_of_than_can_be_known_again() -> None:
+    """Of more entries than that nothing is said: neither once more, nor for the first time."""
+    told = Told()
+    ticking = ticking_on(MemoryBackend(), told)
+    ticking.leads = True
+    bad = [DueEntry(id=f"{n}", spec="{nonsense", revision="1", cursor_ms=to_ms(NOON)) for n in range(10_100)]
+
+    for _ in range(2):
+        assert [] == ticking.decide(TickReply(now_ms=to_ms(NOON), due=tuple(bad)))
+
+    assert 10_000 == len(told.errors)
 
 
 async def test_it_sleeps_to_the_next_instant_and_fires_exactly_then() -> None:

@@ -160,10 +160,10 @@ class Backend(Protocol):
         and one for a due time that is now the earliest: one of the queue if there is one, else any. Whatever makes
         runs ready or due in other operations wakes likewise.
 
-        A run is *handed over* if it comes alone, without due time, expiry, key and entry, its queue is empty and not
-        paused, and the first hungry node of that queue has claimed with ``takes``, knows its job, has no limit for it,
-        has a good lease and listens: then it is ``running`` there, as if that node had claimed it, and the node is
-        woken by a ``Hint("take")`` that brings it.
+        A run is *handed over* if it comes alone, without due time, expiry, key and entry, with a payload of at most
+        ``SHORT_PAYLOAD`` (4,096) characters, its queue is empty and not paused, and the first hungry node of that queue
+        has claimed with ``takes``, knows its job, has no limit for it, has a good lease and listens: then it is
+        ``running`` there, as if that node had claimed it, and the node is woken by a ``Hint("take")`` that brings it.
         """
         ...
 
@@ -260,6 +260,8 @@ class Backend(Protocol):
         move that ``outcome.kind`` names and the answer is ``True``. If it was already settled under that token
         (the command arrived twice) nothing changes and the answer is ``True``. Otherwise the token is stale:
         nothing changes, ``False``. Tombstones of settled runs stay at least 10 s so that a repetition finds them.
+        A backend may take the token of another run of the same claim for the run's own: the run never had it, so that
+        only who mixes up what one claim has brought can come with it.
 
         * ``succeeded``: final, with ``result``, kept for ``ttl_ms``.
         * ``failed``: final, error appended to the attempts, kept for ``ttl_ms``, listed among the failed.
@@ -370,7 +372,7 @@ class Backend(Protocol):
         """Remove an entry, its waiting runs being cancelled; live runs go on. ``False`` if there is none."""
         ...
 
-    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
+    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int, skip: int = 0) -> TickReply:
         """Fire entries and return the next due ones, in one step.
 
         **Firing.** For each fire: if the entry is active with exactly that ``revision`` and ``cursor_ms``, the cursor
@@ -392,9 +394,9 @@ class Backend(Protocol):
         the newest live run of the entry; and from now if there is none, or it is final. An
         entry that was paused, replaced or moved in between takes its next time from there instead.
 
-        **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first, then by id. A
-        declared entry that no running program declares any more is retired (``finished``, note "no longer declared")
-        instead of returned.
+        **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first, then by id,
+        without the first ``skip`` of them: whoever cannot read those looks past them. A declared entry that no running
+        program declares any more is retired (``finished``, note "no longer declared") instead of returned.
         """
         ...
 

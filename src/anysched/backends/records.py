@@ -14,10 +14,19 @@ import msgspec
 from anysched.attempt_errors import encode_error, lost_worker
 
 __all__ = [
+    "CLAIMS_REMEMBERED",
+    "DEFAULT_TTL_MS",
+    "MEMO_MS",
+    "MOST_ERRORS",
+    "MOST_WAITING",
     "NAMED_AT_RENEWAL",
     "POISON_CRASHES",
     "POISON_ERROR",
     "POISON_WINDOW_MS",
+    "RETIRED",
+    "SHORTEST_TTL_MS",
+    "SHORT_PAYLOAD",
+    "TOMBSTONE_MS",
     "CancelAnswer",
     "Claim",
     "ClaimedRun",
@@ -52,6 +61,27 @@ HintKind = Literal["work", "take", "entries", "cancel", "done", "lock"]
 
 DEFAULT_TTL_MS = 3_600_000
 
+SHORTEST_TTL_MS = 10_000
+"""So long a final record is kept, whatever is asked for."""
+
+TOMBSTONE_MS = 10_000
+"""So long it is known at least that a run which goes on was settled under a token."""
+
+MEMO_MS = 60_000
+"""So long the answer to a nonce is known."""
+
+CLAIMS_REMEMBERED = 8
+"""So many of a node's newest claims are known again."""
+
+MOST_ERRORS = 16
+"""So many of a run's newest errors are kept."""
+
+MOST_WAITING = 1_000
+"""So many runs of an entry wait, at the most."""
+
+RETIRED = "no longer declared"
+"""The note of an entry that no running program declares any more."""
+
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000
 POISON_ERROR = encode_error(lost_worker(POISON_CRASHES), number=0, started_ms=0, ended_ms=0, node="")
@@ -59,6 +89,10 @@ POISON_ERROR = encode_error(lost_worker(POISON_CRASHES), number=0, started_ms=0,
 
 It is the same for all: which attempt that was, the rest of the record says.
 """
+
+SHORT_PAYLOAD = 4_096
+"""A run whose payload has more characters is not handed over: what comes with a hint is to be short. Nor had it better
+be copied when it ends, so in Redis one of more bytes is not sealed; there the line need not be sharp."""
 
 
 class Corrupt(msgspec.Struct, frozen=True):
@@ -422,8 +456,8 @@ class TickReply(msgspec.Struct, frozen=True, kw_only=True):
     """What ``tick`` did and found.
 
     Attributes:
-        due: entries to be fired now, at most ``count``.
-        next_due_ms: if ``due`` holds them all, the earliest fire time after these; 0: none in sight.
+        due: entries to be fired now, at most ``count``, after those that were skipped.
+        next_due_ms: if ``due`` holds all the rest, the earliest fire time after these; 0: none in sight.
         retired: declared entries that were found to be no longer declared.
     """
 
@@ -467,6 +501,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
     waiting: int = 0
     failed_kept: int = 0
+    """Failed runs whose ttl has not passed, whether or not the others have been forgotten yet."""
     set_aside: int = 0
     corrupt: int = 0
     entries: int = 0

@@ -9,7 +9,8 @@ What always holds:
 * Deciding changes nothing. A fire counts only if the backend finds the entry's cursor where we saw it, so two nodes
   that decide the same fire make one run.
 * A node that does not lead leaves alone what is due for less than a second: the leader is at it.
-* An entry that cannot be read is reported, once, and stands in nobody's way.
+* An entry that cannot be read is reported, once, and stands in nobody's way. It is left as it is, since another program
+  may read it, and is first among what is due: so it is skipped, until what comes after it has been looked at too.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ __all__ = ["Ticking"]
 _BATCH = 256
 """Entries fired in one step: a few milliseconds of everybody's time at the backend."""
 
+_MOST_REPORTED = 10_000
+"""Entries that a node reports as unreadable, as it has to know them again. Of more it says nothing."""
+
 _FOLLOWERS_WAIT_MS = 1_000
 """How long a fire is left to the leader."""
 
@@ -61,25 +65,34 @@ class Ticking:
     leads: bool = field(default=False, init=False)
     ticks: int = field(default=0, init=False)
     fired: int = field(default=0, init=False)
-    _unreadable: dict[str, str] = field(factory=dict[str, str], init=False)
+    _reported: dict[str, str] = field(factory=dict[str, str], init=False)
     """Revisions by id of entries that were reported as unreadable."""
+    _skipped: set[str] = field(factory=set[str], init=False)
+    """Of what was found due last, what is unreadable."""
     _stirred: Event = field(factory=Event, init=False)
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Fire what is due until cancelled."""
         task_status.started()
         fires: Sequence[Fire] = ()
+        skip = 0
 
         while True:
-            self._stirred = Event()
+            if not skip:
+                self._stirred = Event()
+
             nonce = make_nonce()
-            count = min(_BATCH + len(self._unreadable), 4 * _BATCH)
-            reply = await persist(partial(self.backend.tick, nonce, fires, count=count), self.outage)
+            tick = partial(self.backend.tick, nonce, fires, count=_BATCH, skip=skip)
+            reply = await persist(tick, self.outage)
             self.ticks += 1
             self._tell(fires, reply)
             fires = self.decide(reply)
+            # A full reply is not all that is due. What is fired leaves its place to others, what is skipped does not.
+            skip = skip + len(self._skipped) if len(reply.due) == _BATCH else 0
 
-            if not fires:
+            if not fires and len(self._skipped) < _BATCH:
+                skip = 0
+
                 with move_on_after(self._pause(reply)):
                     await self._stirred.wait()
 
@@ -96,6 +109,7 @@ class Ticking:
         """What to do about the entries that are due."""
         before_ms = reply.now_ms - (0 if self.leads else _FOLLOWERS_WAIT_MS)
         due = [entry for entry in reply.due if entry.cursor_ms <= before_ms]
+        self._skipped = set()
         # A follower sees the world as it was a second ago, or it would make two fires of a short period at once.
         return [fire for fire in (self._decide(entry, before_ms) for entry in due) if fire is not None]
 
@@ -110,6 +124,7 @@ class Ticking:
                 run_count=entry.run_count,
             )
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it is wrong with this entry alone
+            self._skipped.add(entry.id)
             self._report(entry, error)
             return None
 
@@ -118,7 +133,7 @@ class Ticking:
     def _pause(self, reply: TickReply) -> float:
         """Seconds until there may be something to fire."""
         wait_ms = 0 if self.leads else _FOLLOWERS_WAIT_MS
-        waiting = [entry.cursor_ms for entry in reply.due if self._unreadable.get(entry.id) != entry.revision]
+        waiting = [entry.cursor_ms for entry in reply.due if entry.id not in self._skipped]
         instants = [*waiting, reply.next_due_ms] if reply.next_due_ms else waiting
 
         if not instants:
@@ -127,10 +142,10 @@ class Ticking:
         return min(max((min(instants) + wait_ms - reply.now_ms) / 1000, 0.0), self.tick_interval)
 
     def _report(self, entry: DueEntry, error: Exception) -> None:
-        if self._unreadable.get(entry.id) == entry.revision:
+        if self._reported.get(entry.id) == entry.revision or len(self._reported) >= _MOST_REPORTED:
             return
 
-        self._unreadable[entry.id] = entry.revision
+        self._reported[entry.id] = entry.revision
         known = error if isinstance(error, AnySchedError) else RecordCorrupt(f"entry {entry.id!r}", repr(error))
         self.teller.report(known, ErrorContext(kind="tick", entry_id=entry.id, node=self.node_id()))
 

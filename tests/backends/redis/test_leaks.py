@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from anysched.backends import Claim, EntryWrite, Fire, NewRun, NodeInfo, Outcome, WorkReply
+from anysched.backends import Claim, ClaimedRun, EntryWrite, Fire, NewRun, NodeInfo, Outcome, WorkReply
 from anysched.backends.redis import RedisBackend
 from anysched.testing.resp import RespConnection
 
@@ -155,3 +156,110 @@ async def test_nothing_is_left_behind(backend: RedisBackend, store: RespConnecti
     await backend.renew("last", LATER)
     await backend.leave("last")
     assert lasting(store) <= PERMANENT | declared
+
+
+async def test_failed_runs_leave_their_lists_as_fast_as_they_come(backend: RedisBackend, store: RespConnection) -> None:
+    """Whose record has gone is named no more, however many fail between two renewals.
+
+    Break: only a renewal takes some off the lists.
+    """
+    worker = Worker(backend, "node")
+    await worker.join()
+
+    for round in range(3):
+        await backend.enqueue([NewRun(id=f"{round} {number}", job="job") for number in range(300)])
+        claim = Claim(number=round + 1, count=300, queues=("default",))
+        runs = (await backend.work("node", (), claim)).runs
+        outcomes = [Outcome(run_id=run.id, token=run.token, kind="failed", ttl_ms=10_000) for run in runs]
+        await backend.work("node", outcomes, None)
+        assert 300 == store.command("ZCARD", "{anysched}:failed") == store.command("ZCARD", "{anysched}:failed-until")
+
+        for run in runs:
+            store.command("ZADD", "{anysched}:failed-until", "XX", 1, run.id)
+
+
+async def lose_a_run(backend: RedisBackend, store: RespConnection, worker: Worker, form: str) -> ClaimedRun:
+    """A run that its node has, whose record is gone."""
+    await backend.enqueue([NewRun(id="lost", job="job")])
+    (run,) = (await worker.work(limits={"job": 1})).runs
+
+    if form == "hash":
+        await backend.set_progress(run.id, run.token, 0.5, "")
+        await backend.cancel(run.id)
+
+    store.command("DEL", "{anysched}:run:lost")
+    return run
+
+
+@pytest.mark.parametrize("form", ["string", "hash"])
+@pytest.mark.parametrize("way", ["settled", "left", "died"])
+async def test_a_run_whose_record_is_lost_leaves_nothing_behind(
+    backend: RedisBackend, store: RespConnection, form: str, way: str
+) -> None:
+    """Neither with its node nor in the slots of its job: when that settles it, leaves or dies.
+
+    Breaks: what settles it finds no record and leaves it with its node; what empties the node leaves the slot taken.
+    """
+    worker, other = Worker(backend, "node"), Worker(backend, "other")
+    await worker.join()
+    run = await lose_a_run(backend, store, worker, form)
+    assert 1 == (await backend.totals()).running
+
+    if way == "settled":
+        outcome = Outcome(run_id=run.id, token=run.token, kind="succeeded")
+        assert (False,) == (await backend.work("node", [outcome], None)).settled
+        renewed = await backend.renew("node", LATER)
+        assert ((), ()) == (renewed.held, renewed.cancels)
+    elif way == "left":
+        await backend.leave("node")
+    else:
+        await backend.renew("node", 1)
+        started = await backend.time_ms()
+
+        while await backend.time_ms() <= started + 2:
+            await backend.work("other", (), None)
+
+    assert 0 == (await backend.totals()).running
+    await backend.leave("node")
+    await other.join()
+    await other.work()
+    await backend.leave("other")
+    assert lasting(store) <= PERMANENT | {"corrupt", "corrupt-reasons"}
+
+
+@pytest.mark.parametrize("form", ["string", "hash"])
+async def test_a_run_whose_record_is_lost_takes_nobody_s_slot(
+    backend: RedisBackend, store: RespConnection, form: str
+) -> None:
+    """Whoever claims sees that it does not run any more, before its node has noticed.
+
+    Break: that its claim is still known is taken for that it runs.
+    """
+    worker, other = Worker(backend, "node"), Worker(backend, "other")
+    await worker.join()
+    await other.join()
+    await lose_a_run(backend, store, worker, form)
+    await backend.enqueue([NewRun(id="next", job="job")])
+
+    assert ["next"] == [run.id for run in (await other.work(limits={"job": 1})).runs]
+
+
+async def test_a_run_whose_record_was_lost_and_made_anew_is_let_go(
+    backend: RedisBackend, store: RespConnection
+) -> None:
+    """Its node has it no more when it has settled it; the new one is as it was.
+
+    Break: it stays with the node, which is told of it for ever.
+    """
+    worker, other = Worker(backend, "node"), Worker(backend, "other")
+    await worker.join()
+    await other.join()
+    run = await lose_a_run(backend, store, worker, "string")
+    await backend.enqueue([NewRun(id="lost", job="job")])
+    (new,) = (await other.work()).runs
+    outcome = Outcome(run_id=run.id, token=run.token, kind="succeeded")
+
+    assert (False,) == (await backend.work("node", [outcome], None)).settled
+    assert () == (await backend.renew("node", LATER)).held
+    assert ((new.id, new.token),) == (await backend.renew("other", LATER)).held
+    assert (True,) == (await backend.work("other", [replace(outcome, token=new.token)], None)).settled

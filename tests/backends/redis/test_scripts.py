@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anysched.backends import records
 from anysched.backends.redis.link import Script
 from anysched.backends.redis.scripts import all_scripts, put_off, script
 from anysched.testing.resp import RespConnection
@@ -78,6 +79,16 @@ def test_a_part_is_included_once() -> None:
     assert 1 == text.count("local places = {")
     assert "-- include:" not in text
     assert not re.search(r"\b(NEW_RUN|OUTCOME|CLAIM|FIRE|ENTRY|NODE)\.", code(text))
+
+
+def test_what_both_backends_go_by_is_written_once() -> None:
+    """In Python: no script has a value of its own for it."""
+    shared = {name for name in vars(records) if name.isupper()}
+    others = [file for folder in (LUA, LUA / "shared") for file in folder.iterdir() if file.name.endswith(".lua")]
+    own = {name for file in others for name in re.findall(r"\b([A-Z_]+) = ", file.read_text("utf-8"))}
+
+    assert {"MOST_ERRORS", "MOST_WAITING", "RETIRED", "SHORTEST_TTL_MS"} <= shared
+    assert set() == shared & own
 
 
 def test_every_key_is_documented() -> None:

@@ -295,12 +295,12 @@ class MemoryBackend:
         with self._step() as state:
             return entries.remove(state, entry_id)
 
-    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
+    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int, skip: int = 0) -> TickReply:
         """Fire entries and return the next due ones, in one step."""
         await checkpoint()
 
         with self._step() as state:
-            return firing.tick(state, nonce, fires, count)
+            return firing.tick(state, nonce, fires, count, skip)
 
     async def trigger(self, entry_id: str, run: NewRun, *, overlap: str) -> FireAnswer | None:
         """Make one run of an entry now, its schedule untouched."""

@@ -14,7 +14,7 @@ __all__ = ["cancel", "enqueue", "find_key", "get_runs", "reschedule", "revive", 
 
 def enqueue(state: State, runs: Sequence[NewRun], hears: Callable[[str], bool]) -> list[Enqueued]:
     """Store runs that are not stored yet and whose key is free. ``hears``: whether anybody listens to an inbox."""
-    nodes.fade(state)
+    state.fade(nodes.MOST_FORGOTTEN)
     alone = len(runs) == 1
     return [_enqueue(state, new, hears if alone else _nobody) for new in runs]
 

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from anysched.backends.memory import cursors, moves
 from anysched.backends.memory.reading import entry_record
 from anysched.backends.memory.state import Entry, Program, State
-from anysched.backends.records import DueEntry, EntryRecord, EntryWrite
+from anysched.backends.records import RETIRED, DueEntry, EntryRecord, EntryWrite
 
 __all__ = ["declare", "get", "look", "pause", "put", "remove", "resume"]
 
-RETIRED = "no longer declared"
 MOST_RETIRED = 100
 
 
@@ -150,13 +149,13 @@ def remove(state: State, entry_id: str) -> bool:
     return True
 
 
-def look(state: State, count: int) -> tuple[list[DueEntry], list[str], int]:
+def look(state: State, count: int, skip: int) -> tuple[list[DueEntry], list[str], int]:
     """The entries that are due, those that were retired instead, and when the next one is due after these."""
     due: list[DueEntry] = []
     retired: list[str] = []
 
     for _ in range(MOST_RETIRED):
-        found = [item for item in state.cursors.lowest(max(count, 0)) if item[0] <= state.now]
+        found = [item for item in state.cursors.lowest(skip + count)[skip:] if item[0] <= state.now]
         lapsed = [name for _, name in found if _is_lapsed(state, state.entries[name])]
 
         for name in lapsed[: MOST_RETIRED - len(retired)]:
@@ -166,9 +165,9 @@ def look(state: State, count: int) -> tuple[list[DueEntry], list[str], int]:
         if not lapsed or len(retired) >= MOST_RETIRED:
             break
 
-    following = state.cursors.lowest(max(count, 0) + 1)
+    following = state.cursors.lowest(skip + count + 1)[skip:]
 
-    for cursor_ms, name in following[: max(count, 0)]:
+    for cursor_ms, name in following[:count]:
         entry = state.entries[name]
 
         if cursor_ms > state.now:

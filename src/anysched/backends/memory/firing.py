@@ -10,21 +10,20 @@ from msgspec.structs import replace
 from anysched.backends.memory import cursors, moves
 from anysched.backends.memory.entries import look
 from anysched.backends.memory.state import Entry, State
-from anysched.backends.records import Fire, FireAnswer, NewRun, TickReply
+from anysched.backends.records import MOST_WAITING, Fire, FireAnswer, NewRun, TickReply
 from anysched.run import FINAL
 
 __all__ = ["tick", "trigger"]
 
-MOST_WAITING = 1_000
 MOST_CANCELLED = 1_000
 
 
-def tick(state: State, nonce: str, fires: Sequence[Fire], count: int) -> TickReply:
+def tick(state: State, nonce: str, fires: Sequence[Fire], count: int, skip: int) -> TickReply:
     """Fire entries, and look which are due next."""
     if (fired := state.recall(f"tick:{nonce}")) is None:
         fired = state.memorise(f"tick:{nonce}", tuple([_fire(state, fire) for fire in fires]))
 
-    due, retired, next_due_ms = look(state, count)
+    due, retired, next_due_ms = look(state, max(count, 0), max(skip, 0))
 
     return TickReply(now_ms=state.now, fired=fired, due=tuple(due), next_due_ms=next_due_ms, retired=tuple(retired))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from anysched.backends.memory import hints, moves
 from anysched.backends.memory.state import Node, Run, State
 from anysched.backends.memory.working import claimed
-from anysched.backends.records import Hint
+from anysched.backends.records import SHORT_PAYLOAD, Hint
 
 __all__ = ["hand_over"]
 
@@ -19,7 +19,7 @@ def hand_over(state: State, run: Run, hears: Callable[[str], bool]) -> bool:
     if new.at_ms or new.delay_ms or new.expires_ms or new.expires_at_ms or new.key or new.entry_id:
         return False
 
-    node = _find_taker(state, run)
+    node = _find_taker(state, run) if len(new.payload) <= SHORT_PAYLOAD else None
 
     if node is None or not hears(node.info.id):
         return False

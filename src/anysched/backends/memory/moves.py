@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from anysched.backends.memory import aside, cursors
 from anysched.backends.memory.state import Entry, Node, Run, State
-from anysched.backends.records import Hint, NewRun
+from anysched.backends.records import MOST_ERRORS, SHORTEST_TTL_MS, Hint, NewRun
 
 __all__ = [
     "add_error",
@@ -24,8 +24,9 @@ __all__ = [
     "store",
 ]
 
-MOST_ERRORS = 16
-SHORTEST_TTL_MS = 10_000
+FORGOTTEN_FOR_EACH = 2
+"""With each run that ends so many are forgotten whose time has passed, so that these become fewer, however fast they
+come."""
 
 
 def store(state: State, new: NewRun) -> Run:
@@ -138,6 +139,7 @@ def finish(state: State, run: Run, status: str, ttl_ms: int | None = None) -> No
     run.finished_ms = state.now
     state.ended[status] += 1
     state.expiries.discard(run.id)
+    state.fade(FORGOTTEN_FOR_EACH)
     state.fading.put(run.id, state.now + max(run.new.ttl_ms if ttl_ms is None else ttl_ms, SHORTEST_TTL_MS))
 
     if run.key:

@@ -17,7 +17,7 @@ from anysched.backends.records import (
     Renewed,
 )
 
-__all__ = ["Tidied", "fade", "join", "leave", "renew", "resume_queue", "tidy"]
+__all__ = ["MOST_FORGOTTEN", "Tidied", "join", "leave", "renew", "resume_queue", "tidy"]
 
 MOST_DUE = 200
 MOST_EXPIRED = 100
@@ -97,17 +97,8 @@ def tidy(state: State, caller: str) -> Tidied:
         expired += 1
 
     lost = _reap(state, caller)
-    fade(state)
+    state.fade(MOST_FORGOTTEN)
     return Tidied(expired, lost)
-
-
-def fade(state: State) -> None:
-    """Forget final records whose time has passed."""
-    for _ in range(MOST_FORGOTTEN):
-        if (found := state.fading.first()) is None or found[0] > state.now:
-            break
-
-        state.forget(found[1])
 
 
 def _reap(state: State, caller: str) -> tuple[str, ...]:
@@ -135,7 +126,7 @@ def _lose(state: State, node_id: str, *, crashed: bool) -> None:
 
 def _empty(state: State, node: Node) -> None:
     """Take runs back from a lost node."""
-    for run_id in list(node.runs)[:MOST_RETURNED]:
+    for run_id in list(islice(node.runs, MOST_RETURNED)):
         run = state.runs[run_id]
 
         if node.crashed and not run.cancel_requested:

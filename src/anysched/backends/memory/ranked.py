@@ -79,6 +79,23 @@ class Ranked(Generic[Rank]):
 
         return found
 
+    def up_to(self, rank: Rank) -> set[str]:
+        """Those of that rank and below, which stay. The cost grows with these, not with all."""
+        heap, places, names = self._heap, [0], set[str]()
+
+        # A heap: whatever is below a place ranks no lower than what is in it.
+        while places:
+            place = places.pop()
+
+            if place < len(heap) and heap[place][0] <= rank:
+                found, name = heap[place]
+                places += (2 * place + 1, 2 * place + 2)
+
+                if self._ranks.get(name) == found:
+                    names.add(name)
+
+        return names
+
     def _sweep(self) -> None:
         if len(self._heap) > 2 * len(self._ranks) + _SLACK:
             self._heap = [(rank, name) for name, rank in self._ranks.items()]

@@ -103,6 +103,8 @@ def list_nodes(state: State) -> list[NodeRecord]:
 def totals(state: State) -> Totals:
     """The counts that the indexes keep."""
     count = {name: len(listing) for name, listing in state.listed.items()}
+    # Past their time, but not forgotten yet.
+    gone = sum(state.runs[run_id].status == "failed" for run_id in state.fading.up_to(state.now))
     unknown = sum(many for many, _ in state.unknown.values())
     known = {job for node in state.nodes.values() if node.expires_ms >= state.now for job in node.jobs}
 
@@ -111,7 +113,7 @@ def totals(state: State) -> Totals:
         scheduled=count["scheduled"] + count["retrying"],
         running=count["running"],
         waiting=count["waiting"],
-        failed_kept=count["failed"],
+        failed_kept=count["failed"] - gone,
         set_aside=unknown + state.limited_count,
         entries=len(state.entries),
         active_entries=state.active_entries,

@@ -12,12 +12,11 @@ from itertools import islice
 from attrs import Factory, define, field, frozen
 
 from anysched.backends.memory.ranked import Ranked, Recent
-from anysched.backends.records import EntryWrite, FireAnswer, Hint, NewRun, NodeInfo, RunRecord
+from anysched.backends.records import MEMO_MS, EntryWrite, FireAnswer, Hint, NewRun, NodeInfo, RunRecord
 from anysched.run import RunStatus
 
 __all__ = ["Entry", "Lock", "Memo", "Node", "Program", "Queue", "Run", "State", "Waiter"]
 
-MEMO_MS = 60_000
 NEWEST_LISTED = 1_000
 """So many runs of each of these are listed; a failed one is listed as long as it is kept."""
 _LISTED_IN_PART = frozenset({RunStatus.SUCCEEDED, RunStatus.CANCELLED, RunStatus.EXPIRED})
@@ -326,6 +325,14 @@ class State:
         run = self.runs.pop(run_id)
         self.listed[run.status].discard(run_id)
         self.fading.discard(run_id)
+
+    def fade(self, most: int) -> None:
+        """Forget final records whose time has passed."""
+        for _ in range(most):
+            if (found := self.fading.first()) is None or found[0] > self.now:
+                break
+
+            self.forget(found[1])
 
     def next_token(self) -> int:
         """A fencing token greater than any before, also of an earlier life."""

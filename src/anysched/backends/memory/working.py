@@ -8,13 +8,11 @@ from attrs import Factory, define, frozen
 
 from anysched.backends.memory import aside, hints, moves, nodes
 from anysched.backends.memory.state import Node, PastClaim, Queue, Run, State
-from anysched.backends.records import Claim, ClaimedRun, Outcome, WorkReply
+from anysched.backends.records import CLAIMS_REMEMBERED, TOMBSTONE_MS, Claim, ClaimedRun, Outcome, WorkReply
 
 __all__ = ["claimed", "set_progress", "work"]
 
 MOST_PASSED_OVER = 200
-CLAIMS_REMEMBERED = 8
-TOMBSTONE_MS = 10_000
 
 
 def work(state: State, node_id: str, outcomes: Sequence[Outcome], claim: Claim | None) -> WorkReply:

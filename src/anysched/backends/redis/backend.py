@@ -357,9 +357,9 @@ class RedisBackend:
         """Remove an entry, its waiting runs being cancelled."""
         return bool(await self._call("remove_entry", _asked(entry_id)))
 
-    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
+    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int, skip: int = 0) -> TickReply:
         """Fire entries and return the next due ones, in one step."""
-        reply, unread = wire.decode_tick(await self._call("tick", nonce, wire.encode_fires(fires), count))
+        reply, unread = wire.decode_tick(await self._call("tick", nonce, wire.encode_fires(fires), count, skip))
 
         for record in unread:
             await self._call("quarantine_entry", record.id, record.reason)

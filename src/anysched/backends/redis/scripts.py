@@ -24,26 +24,11 @@ from importlib.resources import files
 
 import msgspec
 
-from anysched.backends.records import (
-    DEFAULT_TTL_MS,
-    NAMED_AT_RENEWAL,
-    POISON_CRASHES,
-    POISON_ERROR,
-    POISON_WINDOW_MS,
-    Claim,
-    EntryWrite,
-    Fire,
-    NewRun,
-    NodeInfo,
-    Outcome,
-)
+from anysched.backends import records
+from anysched.backends.records import Claim, EntryWrite, Fire, NewRun, NodeInfo, Outcome
 from anysched.backends.redis.link import Script
 
-__all__ = ["SEALED_PAYLOAD", "all_scripts", "put_off", "script"]
-
-SEALED_PAYLOAD = 4096
-"""A longer payload had better not be copied when its run ends. Bytes in scripts, characters in Python: the line between
-sealed and open need not be sharp."""
+__all__ = ["all_scripts", "put_off", "script"]
 
 _FOLDER = files("anysched.backends.redis") / "lua"
 
@@ -54,7 +39,8 @@ _PLACE = re.compile(r"\b(NEW_RUN|OUTCOME|CLAIM|FIRE|ENTRY|NODE)\.([a-z_]+)")
 
 # As they are written here: from the first column to the first column, or on one line.
 _DEFINITION = re.compile(
-    r"^function ([a-z]+\.[a-z_]+)\((?:.* end|(?:.*\n)*?end)\n|^local ([A-Z_]+) = \{\n(?:.*\n)*?\}\n", re.MULTILINE
+    r"^function ([a-z]+\.[a-z_]+)\((?:.* end|(?:.*\n)*?end)\n|^local ([A-Z_]+) = (?:\{\n(?:.*\n)*?\}|[^{\n].*)\n",
+    re.MULTILINE,
 )
 _NAME = re.compile(r"\b[a-z]+\.[a-z_]+\b|\b[A-Z_]+\b")
 
@@ -74,14 +60,21 @@ _LAYOUTS: dict[str, type[msgspec.Struct]] = {
     "NODE": NodeInfo,
 }
 
-_CONSTANTS = f"""\
-local DEFAULT_TTL_MS = {DEFAULT_TTL_MS}
-local SEALED_PAYLOAD = {SEALED_PAYLOAD}
-local NAMED_AT_RENEWAL = {NAMED_AT_RENEWAL}
-local POISON_CRASHES = {POISON_CRASHES}
-local POISON_WINDOW_MS = {POISON_WINDOW_MS}
-local POISON_ERROR = [==[{POISON_ERROR}]==]
-"""
+_CONSTANTS = {
+    "CLAIMS_REMEMBERED": records.CLAIMS_REMEMBERED,
+    "DEFAULT_TTL_MS": records.DEFAULT_TTL_MS,
+    "MEMO_MS": records.MEMO_MS,
+    "MOST_ERRORS": records.MOST_ERRORS,
+    "MOST_WAITING": records.MOST_WAITING,
+    "NAMED_AT_RENEWAL": records.NAMED_AT_RENEWAL,
+    "POISON_CRASHES": records.POISON_CRASHES,
+    "POISON_ERROR": f"[==[{records.POISON_ERROR}]==]",
+    "POISON_WINDOW_MS": records.POISON_WINDOW_MS,
+    "RETIRED": f"[==[{records.RETIRED}]==]",
+    "SHORTEST_TTL_MS": records.SHORTEST_TTL_MS,
+    "SHORT_PAYLOAD": records.SHORT_PAYLOAD,
+    "TOMBSTONE_MS": records.TOMBSTONE_MS,
+}
 
 
 @cache
@@ -107,9 +100,13 @@ def _included(text: str, seen: set[str]) -> str:
             return ""
 
         seen.add(name)
-        return _CONSTANTS if name == "constants" else _included(_read(f"shared/{name}.lua"), seen)
+        return _constants() if name == "constants" else _included(_read(f"shared/{name}.lua"), seen)
 
     return _INCLUDE.sub(part, put_off(text))
+
+
+def _constants() -> str:
+    return "".join(f"local {name} = {value}\n" for name, value in _CONSTANTS.items())
 
 
 def put_off(text: str) -> str:

@@ -21,6 +21,7 @@ from msgspec.structs import astuple, force_setattr
 
 from anysched.backends.records import (
     DEFAULT_TTL_MS,
+    SHORT_PAYLOAD,
     Claim,
     ClaimedRun,
     Corrupt,
@@ -41,7 +42,6 @@ from anysched.backends.records import (
     WorkReply,
 )
 from anysched.backends.redis.link import Argument
-from anysched.backends.redis.scripts import SEALED_PAYLOAD
 
 __all__ = [
     "Unread",
@@ -207,7 +207,7 @@ def _encode_sealed(run: NewRun) -> tuple[Argument, ...] | None:
     record: dict[str, Any] = {"job": run.job}  # the job first: see shared/seals.lua
 
     if run.payload:
-        if len(run.payload) > SEALED_PAYLOAD:
+        if len(run.payload) > SHORT_PAYLOAD:
             return None
 
         record["payload"] = run.payload

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from anysched.backends import EntryRecord
 
-from .stage import LATER, Stage, Staged, entry_write
+from .stage import LATER, Stage, Staged, entry_write, ids
 
 __all__ = ["EntryConformance"]
 
@@ -222,6 +222,28 @@ class EntryConformance(Staged):
         assert ["c", "a"] == await stage.due(2)
         assert ["c", "a", "b"] == await stage.due(3)
         assert [] == await stage.due(0)
+
+    async def test_what_is_due_is_found_after_what_is_skipped(self, stage: Stage) -> None:
+        """However much that is; what is skipped stays as it is."""
+        now = await stage.backend.time_ms()
+
+        for name, next_ms in (("c", now - 5), ("a", now - 3), ("b", now - 3), ("later", now + LATER)):
+            await stage.put(name, next_ms=next_ms)
+
+        replies = [await stage.backend.tick(stage.nonce(), (), count=2, skip=skip) for skip in range(6)]
+        assert [["c", "a"], ["a", "b"], ["b"], [], [], []] == [ids(reply.due) for reply in replies]
+        assert [now - 3, *[now + LATER] * 3, 0, 0] == [reply.next_due_ms for reply in replies]
+        assert ["c", "a", "b"] == await stage.due()
+
+    async def test_what_is_skipped_is_not_retired(self, stage: Stage) -> None:
+        """Though no program declares it any more: whoever skips it has seen it."""
+        now = await stage.backend.time_ms()
+        writes = [entry_write(name, next_ms=now, declared=True) for name in "abc"]
+        await stage.backend.declare("p", writes, ttl_ms=1)
+        await stage.advance(5)
+
+        assert ("b", "c") == (await stage.backend.tick(stage.nonce(), (), count=9, skip=1)).retired
+        assert ("a",) == (await stage.backend.tick(stage.nonce(), (), count=9)).retired
 
     async def test_nothing_in_sight_is_0(self, stage: Stage) -> None:
         """Without active entries."""

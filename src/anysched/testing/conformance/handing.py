@@ -17,6 +17,7 @@ __all__ = ["HandingConformance"]
 HANDED: list[dict[str, Any]] = [
     {},
     {"payload": "[1]", "options": '{"metadata":{"a":1}}', "queue": "other", "priority": 7, "ttl_ms": 60_000},
+    {"payload": "\u00fc" * 4_096},
     {"deadline_after_ms": LATER},
     {"deadline_ms": 4_000_000_000_000},
     {"deadline_ms": 5, "deadline_after_ms": LATER},
@@ -30,6 +31,7 @@ NOT_HANDED: list[dict[str, Any]] = [
     {"at_ms": 5},
     {"expires_ms": LATER},
     {"expires_at_ms": 4_000_000_000_000},
+    {"payload": "\u00fc" * 4_097},
     {"job": "strange"},
     {"job": "limited"},
 ]
@@ -97,9 +99,9 @@ class HandingConformance(Staged):
             assert ["running", "running", "ready", "ready"] == await stage.statuses(*"abcd")
             assert ["c", "d"] == await stage.claim_ids("one", count=3)
 
-    @pytest.mark.parametrize("fields", NOT_HANDED, ids=lambda fields: " ".join(map(str, *fields.items())))
+    @pytest.mark.parametrize("fields", NOT_HANDED, ids=lambda fields: f"{fields!a}"[:40])
     async def test_what_needs_more_is_not_handed_over(self, stage: Stage, fields: dict[str, Any]) -> None:
-        """A key, an entry, a due time, an expiry; a job that is limited, or that the node does not know."""
+        """A key, an entry, a due time, an expiry, a long payload; a job that is limited, or that nobody knows."""
         await stage.join(jobs=("job", "limited"))
 
         async with stage.inbox("node") as inbox:

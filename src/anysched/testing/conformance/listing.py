@@ -93,6 +93,14 @@ class ListConformance(Staged):
         assert set(names[200:]) <= set(ids(await pages(stage, status="succeeded")))
         assert ["succeeded"] == await stage.statuses(names[0])
 
+    async def test_a_page_may_be_long(self, stage: Stage) -> None:
+        """Longer than Lua takes arguments."""
+        for start in range(0, 9_000, 1_000):
+            await stage.add(*[f"{number:04}" for number in range(start, start + 1_000)])
+
+        page = await stage.backend.list_runs(limit=9_000)
+        assert ([f"{number:04}" for number in reversed(range(9_000))], "") == (ids(page.runs), page.cursor)
+
     async def test_queues_are_listed_by_name(self, stage: Stage) -> None:
         """With what stands in them, as soon as they were used or paused."""
         await stage.join(queues=("looked at",))
@@ -200,6 +208,7 @@ class ListConformance(Staged):
         await stage.advance(2_000)
         assert ["", "", "", "", "failed"] == await stage.statuses(*names, "kept")
         assert ["kept"] == ids(await pages(stage))
+        assert 1 == (await stage.backend.totals()).failed_kept
         await stage.tidy()
         assert 1 == (await stage.backend.totals()).failed_kept
         assert [None, None, None] == [

@@ -385,9 +385,9 @@ class Link:
         """As the backend's."""
         return await self._call("remove_entry", entry_id=entry_id)
 
-    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int) -> TickReply:
+    async def tick(self, nonce: str, fires: Sequence[Fire], *, count: int, skip: int = 0) -> TickReply:
         """As the backend's."""
-        return await self._call("tick", nonce=nonce, fires=fires, count=count)
+        return await self._call("tick", nonce=nonce, fires=fires, count=count, skip=skip)
 
     async def trigger(self, entry_id: str, run: NewRun, *, overlap: str) -> FireAnswer | None:
         """As the backend's."""

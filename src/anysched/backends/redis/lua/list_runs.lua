@@ -19,7 +19,7 @@ local MOST_NODES = 1000
 
 local wanted_queue, limit = ARGV[1], math.max(tonumber(ARGV[3]), 1)
 local statuses = cmsgpack.unpack(ARGV[4])
-local found = {}
+local found = {''} -- the reply: the cursor, and what was found
 local looked_at = 0
 
 local function ready_sources()
@@ -122,7 +122,7 @@ local function read_source(source, status, position)
     local items = fetch(source, position, limit)
 
     for _, item in ipairs(items) do
-      if #found >= limit or looked_at >= math.max(limit, MOST_LOOKED_AT) then
+      if #found > limit or looked_at >= math.max(limit, MOST_LOOKED_AT) then
         return position
       end
 
@@ -165,5 +165,5 @@ local function page()
   return ''
 end
 
-local cursor = page()
-return {cursor, unpack(found)}
+found[1] = page()
+return found

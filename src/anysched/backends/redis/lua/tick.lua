@@ -4,6 +4,7 @@
 -- ARGV[1]  the nonce
 -- ARGV[2]  fires: msgpack, an array of arrays as FIRE names their places
 -- ARGV[3]  how many due entries are wanted
+-- ARGV[4]  after how many
 --
 -- Returns  a TickReply as msgpack
 --
@@ -175,7 +176,7 @@ local function look_at(id, cursor_ms)
 
   if entry.declared == '1' and not is_declared(id) then
     cursors.halt(id, 'finished')
-    redis.call('HSET', keys.entry(id), 'note', rules.RETIRED, 'retired_ms', cursor_ms)
+    redis.call('HSET', keys.entry(id), 'note', RETIRED, 'retired_ms', cursor_ms)
     retired[#retired + 1] = id
     return false
   end
@@ -187,11 +188,11 @@ local function look_at(id, cursor_ms)
 end
 
 -- Fills the list, and returns the next time after those on it.
-local function look(count)
+local function look(count, skip)
   local left = MOST_RETIRED
 
   while true do
-    local flat = redis.call('ZRANGE', keys.ENTRIES, 0, count, 'WITHSCORES')
+    local flat = redis.call('ZRANGE', keys.ENTRIES, skip, skip + count, 'WITHSCORES')
     local whole = true
     due = {}
 
@@ -216,7 +217,7 @@ end
 
 local fired = fire_all()
 places.conclude()
-local next_due_ms = look(math.max(tonumber(ARGV[3]), 0))
+local next_due_ms = look(math.max(tonumber(ARGV[3]), 0), math.max(tonumber(ARGV[4]), 0))
 
 return cmsgpack.pack({
   now_ms = clock.NOW, fired = fired, due = due, next_due_ms = next_due_ms, retired = retired, corrupt = records.corrupt,

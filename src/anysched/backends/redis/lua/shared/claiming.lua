@@ -1,11 +1,11 @@
 -- Claiming what is ready.
 -- include: considering
+-- include: constants
 
 local claiming = {}
 
 local MOST_PASSED_OVER = 200
 local MOST_AT_ONCE = 1000 -- as many as one command takes easily
-local CLAIMS_REMEMBERED = 8
 
 -- What is stored of runs, if they are sealed.
 local function texts_of(ids)

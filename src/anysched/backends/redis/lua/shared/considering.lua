@@ -165,7 +165,8 @@ function considering.claim_again(slot)
 
     if run and run.status == 'running' and run.token >= first and run.token <= last then
       claims.tell(id, run)
-    elseif reason and redis.call('ZREM', keys.held(claims.node), id) == 1 then
+    elseif reason and redis.call('ZSCORE', keys.held(claims.node), id) then
+      places.lose_hold(claims.node, id)
       records.quarantine('run', id, reason)
     end
   end

@@ -1,8 +1,8 @@
 -- Making runs of an entry, as the overlap policy wants it. `entry` is its id.
 -- include: storing
+-- include: constants
 
 local deals = {
-  MOST_WAITING = 1000,
   MOST_CANCELLED = 1000,
   MOST_DOUBTED = 16,
 }
@@ -50,7 +50,7 @@ function deals.may_join(entry, overlap)
   end
 
   local waiting = redis.call('ZCARD', keys.waiting_of(entry))
-  return (overlap == 'queue_one' and waiting == 0) or (overlap == 'queue_all' and waiting < deals.MOST_WAITING)
+  return (overlap == 'queue_one' and waiting == 0) or (overlap == 'queue_all' and waiting < MOST_WAITING)
 end
 
 -- Makes a run whose id is free; false if the policy does not want it, or its key is taken.

@@ -2,10 +2,9 @@
 -- read_run or pick_run, so it is sound, and has the status that is stored.
 -- include: places
 -- include: cursors
+-- include: constants
 
 local moves = {
-  SHORTEST_TTL_MS = 10000,
-  MOST_ERRORS = 16,
   FINAL = {succeeded = true, failed = true, cancelled = true, expired = true},
 }
 
@@ -99,7 +98,7 @@ end
 -- Ends a run, with all that hangs on it.
 function moves.finish(id, run, status, ttl_ms, result)
   local key = keys.run(id)
-  ttl_ms = math.max(ttl_ms or run.ttl_ms or DEFAULT_TTL_MS, moves.SHORTEST_TTL_MS)
+  ttl_ms = math.max(ttl_ms or run.ttl_ms or DEFAULT_TTL_MS, SHORTEST_TTL_MS)
   moves.uproot(id, run)
 
   if run.expires_at_ms and not run.started_ms then
@@ -180,7 +179,7 @@ function moves.add_error(id, text)
   end
 
   kept[#kept + 1] = text
-  local first = math.max(1, #kept - moves.MOST_ERRORS + 1)
+  local first = math.max(1, #kept - MOST_ERRORS + 1)
   redis.call('HSET', keys.run(id), 'errors', table.concat(kept, '\n', first))
 end
 

@@ -137,12 +137,11 @@ function nodes.empty(node, crashed)
   for _, id in ipairs(redis.call('ZRANGE', keys.held(node), 0, nodes.MOST_RETURNED - 1)) do
     local run, reason = records.pick_run(id)
 
-    if not run or run.status ~= 'running' or run.node ~= node then
+    if not run then
+      places.lose_hold(node, id)
+      records.quarantine('run', id, reason or 'it is gone')
+    elseif run.status ~= 'running' or run.node ~= node then
       redis.call('ZREM', keys.held(node), id)
-
-      if not run then
-        records.quarantine('run', id, reason or 'it is gone')
-      end
     else
       redis.call('HSET', keys.run(id), 'taken', run.token or 0)
 

@@ -53,6 +53,8 @@ function places.end_all(status, ids)
   end
 end
 
+-- --- the end of an operation ----------------------------------------------------------------------------------
+
 function places.place_all()
   if #places.becoming > 0 then
     places.place_becoming()
@@ -79,7 +81,9 @@ function places.list_ended()
   for status, ids in pairs(places.ended) do
     records.write('HINCRBY', keys.TOTALS, status, #ids)
 
-    if status ~= 'failed' then
+    if status == 'failed' then
+      places.forget_failed(2 * #ids) -- so that these become fewer, however fast they come
+    else
       local length = 0
       local ended_at = clock.digits(clock.NOW) .. ' '
 
@@ -134,6 +138,13 @@ end
 
 -- lazily: places
 
+-- Takes failed runs whose record has gone off the list, so many at most.
+function places.forget_failed(most)
+  local ids = redis.call('ZRANGEBYSCORE', keys.FAILED_UNTIL, '-inf', clock.NOW, 'LIMIT', 0, most)
+  records.in_chunks('ZREM', keys.FAILED, ids)
+  records.in_chunks('ZREM', keys.FAILED_UNTIL, ids)
+end
+
 function places.make_ready(id, run, front)
   local becoming, queue = places.becoming, run.queue
   local count = #becoming
@@ -156,6 +167,25 @@ function places.take_from_node(id, node, job)
   places.append(places.unheld, node, id)
   places.append(places.unslotted, job, id)
   places.freed[job] = (places.freed[job] or 0) + 1
+end
+
+-- Takes a run from a node that has it, and frees its slot, when its record is gone or cannot be read. job: if it is
+-- known; else it is looked for among the jobs of the node.
+function places.lose_hold(node, id, job)
+  local claim = seals.read_claim(redis.call('HGET', keys.RUNNING, id) or '')
+  redis.call('ZREM', keys.held(node), id)
+  redis.call('ZREM', keys.cancel(node), id)
+
+  if claim and claim.node == node then
+    redis.call('HDEL', keys.RUNNING, id)
+    job = claim.job
+  end
+
+  for _, name in ipairs(job and {job} or redis.call('SMEMBERS', keys.jobs(node))) do
+    if redis.call('SREM', keys.live(name), id) == 1 then
+      places.freed[name] = (places.freed[name] or 0) + 1
+    end
+  end
 end
 
 -- So many places in the queues, after all that were given before; the one before the first of them.

@@ -237,5 +237,7 @@ end
 
 -- Whether a run is there and is running.
 function records.is_running(id)
-  return redis.pcall('HGET', keys.run(id), 'status') == 'running' or redis.call('HEXISTS', keys.RUNNING, id) == 1
+  local key = keys.run(id)
+  return redis.pcall('HGET', key, 'status') == 'running'
+    or (redis.call('HEXISTS', keys.RUNNING, id) == 1 and redis.call('EXISTS', key) == 1)
 end

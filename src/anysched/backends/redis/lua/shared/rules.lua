@@ -1,9 +1,8 @@
 -- Storing entries. A new entry is an array as ENTRY names its places.
 -- include: cursors
+-- include: constants
 
-local rules = {
-  RETIRED = 'no longer declared',
-}
+local rules = {}
 
 function rules.set_rule(new, declared)
   redis.call(
@@ -27,7 +26,7 @@ function rules.count_missed(new, before)
   end
 end
 
-local function is_retired(known) return known.status == 'finished' and known.note == rules.RETIRED end
+local function is_retired(known) return known.status == 'finished' and known.note == RETIRED end
 
 -- Lets an entry that was retired go on from where it stopped; whether it was.
 function rules.come_back(new, known)

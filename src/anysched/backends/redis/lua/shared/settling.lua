@@ -1,12 +1,12 @@
 -- Settling one outcome, of whatever kind.
 -- include: moves
+-- include: constants
 
 local settling = {}
 
 -- lazily: settling
 
 local MOST_TOMBSTONES = 16
-local TOMBSTONE_MS = 10000
 local SETTLED_BY = {'status', 'token', 'node', 'job', 'key', 'entry_id', 'watch', 'cancel_requested'}
 
 -- Whether a run that is no longer held under a token was settled under it, and not taken away.
@@ -59,16 +59,21 @@ local function succeed(id, key, held_by, job, result, ttl_ms)
     redis.call('HSET', key, 'status', 'succeeded', 'finished_ms', clock.NOW_TEXT, 'node', '')
   end
 
-  redis.call('PEXPIRE', key, math.max(ttl_ms, moves.SHORTEST_TTL_MS))
+  redis.call('PEXPIRE', key, math.max(ttl_ms, SHORTEST_TTL_MS))
   places.append(places.ended, 'succeeded', id)
 end
 
--- Takes a run from this node whose record cannot be read any more.
-local function lose_hold(node, id, job)
-  redis.call('ZREM', keys.held(node), id)
+-- Takes a run from a node that settles it under the token that it has it under, though it is not running there: its
+-- record was lost, and may have been made anew.
+local function let_go(node, id, token)
+  local held = redis.call('ZSCORE', keys.held(node), id)
 
-  if job then
-    redis.call('SREM', keys.live(job), id)
+  if not held or tonumber(held) ~= token then
+    return
+  elseif redis.call('EXISTS', keys.run(id)) == 1 then
+    redis.call('ZREM', keys.held(node), id)
+  else
+    places.lose_hold(node, id)
   end
 end
 
@@ -81,7 +86,7 @@ function settling.settle(node, id, token, result, shared)
     local opened, reason = records.open_run(id)
 
     if not opened then
-      lose_hold(node, id)
+      places.lose_hold(node, id)
       records.quarantine('run', id, reason)
       return false
     end
@@ -90,6 +95,7 @@ function settling.settle(node, id, token, result, shared)
   end
 
   if run[1] ~= 'running' or tonumber(run[2]) ~= token then
+    let_go(node, id, token)
     return was_settled(id, run[1], run[2], token)
   end
 
@@ -104,7 +110,7 @@ function settling.settle(node, id, token, result, shared)
   local whole, reason = records.pick_run(id)
 
   if not whole then
-    lose_hold(node, id, run[4])
+    places.lose_hold(node, id, run[4])
     records.quarantine('run', id, reason)
     return false
   end

@@ -35,7 +35,7 @@ end
 local function write(plan, at, payload)
   local flat, last = plan.fields, plan.count
 
-  if plan.to_seal and #payload <= SEALED_PAYLOAD then
+  if plan.to_seal and #payload <= SHORT_PAYLOAD then
     local count = #storing.sealed
     storing.sealed[count + 1], storing.sealed[count + 2] = at, seals.live(last / 2, plan.to_seal, payload)
     return

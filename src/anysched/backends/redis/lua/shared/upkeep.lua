@@ -5,16 +5,6 @@ local upkeep = {
   FORGOTTEN_AT_ONCE = 100,
 }
 
--- Failed runs whose record has gone.
-function upkeep.forget_failed()
-  local ids = redis.call('ZRANGEBYSCORE', keys.FAILED_UNTIL, '-inf', clock.NOW, 'LIMIT', 0, upkeep.FORGOTTEN_AT_ONCE)
-
-  if #ids > 0 then
-    redis.call('ZREM', keys.FAILED, unpack(ids))
-    redis.call('ZREM', keys.FAILED_UNTIL, unpack(ids))
-  end
-end
-
 -- Notes about corrupt records that have gone.
 function upkeep.forget_corrupt()
   local names = redis.call('ZRANGEBYSCORE', keys.CORRUPT, '-inf', clock.NOW - records.CORRUPT_TTL_MS, 'LIMIT', 0, upkeep.FORGOTTEN_AT_ONCE)
@@ -51,7 +41,7 @@ function upkeep.look_after_awaiting()
 end
 
 function upkeep.all()
-  upkeep.forget_failed()
+  places.forget_failed(upkeep.FORGOTTEN_AT_ONCE)
   upkeep.forget_corrupt()
   upkeep.look_after_awaiting()
 end
