@@ -15,7 +15,7 @@ Who waits stands in line, first come, first served.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import Protocol
 
@@ -63,8 +63,8 @@ class LockHints(Protocol):
         """The inbox to be named to the backend, being listened to."""
         ...
 
-    def next_lock_hint(self, name: str) -> Event:
-        """The event that the next hint about ``name`` sets."""
+    def turn(self, owner: str) -> AbstractContextManager[Event]:
+        """While entered, gives the event that is set by a hint that it is this owner's turn."""
         ...
 
 
@@ -123,7 +123,7 @@ class Lock:
 
     @property
     def kept_as(self) -> str:
-        """The name that the backend and its hints know."""
+        """The name that the backend knows."""
         return self.space + self.name
 
     @property
@@ -286,41 +286,33 @@ class _Holding:
     async def _acquire(self, wait: bool) -> None:
         hints = self.lock.hints if wait else None
         pause = _FIRST_PAUSE
-        known_end, rest = 0, _FIRST_PAUSE
 
         while True:
             # Asked for each time: it changes when a node joins anew.
             inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
-            heard = hints.next_lock_hint(self.lock.kept_as) if hints is not None else Event()
-            started = current_time()
+            # Before it is asked, lest a call be missed that comes with the answer.
+            with hints.turn(self.owner) if hints is not None else nullcontext(Event()) as called:
+                started = current_time()
 
-            try:
-                answer = await self._ask(inbox)
-            except BackendUnavailable:
+                try:
+                    answer = await self._ask(inbox)
+                except BackendUnavailable:
+                    if not wait:
+                        raise
+
+                    await sleep(pause)
+                    pause = min(2 * pause, _LOOK_AGAIN)
+                    continue
+
+                if answer.token:
+                    self.lease = Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))
+                    return
+
                 if not wait:
-                    raise
+                    return
 
-                await sleep(pause)
-                pause = min(2 * pause, _LOOK_AGAIN)
-                continue
-
-            if answer.token:
-                self.lease = Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))
-                return
-
-            if not wait:
-                return
-
-            is_news = answer.expires_ms != known_end
-            known_end, rest = answer.expires_ms, _FIRST_PAUSE if is_news else min(2 * rest, _LOOK_AGAIN)
-
-            with move_on_after(self._patience(answer)):
-                await heard.wait()
-
-                # While the first in line does not come, each time somebody asks it is called; and if its inbox is ours,
-                # because it is a waiter of ours that is gone, we hear that and would ask again without end.
-                if not is_news:
-                    await sleep(rest)
+                with move_on_after(self._patience(answer)):
+                    await called.wait()
 
     async def _ask(self, inbox: str | None) -> LockAnswer:
         return await self.backend.acquire_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)
