@@ -7,7 +7,8 @@ store that the lock protects, and let the store refuse a token lower than the hi
 Martin Kleppmann's, "How to do distributed locking".)
 
 On our side, a lease is trusted until ``renewal_started + ttl - margin`` by the event loop's clock. If it could not be
-renewed by then, the body is cancelled and :exc:`~anysched.errors.LockLost` is raised.
+renewed by then, the body is cancelled and :exc:`~anysched.errors.LockLost` is raised. A body is never entered under a
+lease that is not trusted: if the answer came too late, or the event loop was blocked, the lock is asked for again.
 
 Who waits stands in line, first come, first served.
 """
@@ -174,6 +175,7 @@ class Lock:
         Raises:
             LockBusy: it is held elsewhere and ``wait`` is false.
             LockLost: the lease was lost while the body ran; the body has been cancelled.
+            BackendUnavailable: ``wait`` is false, and no answer came, or none before its lease was over.
 
         If the wait is cancelled, the place in line is given up; if that cannot be said in time, it lapses after
         one ``ttl``. An exception of the body leaves unchanged.
@@ -235,6 +237,9 @@ class _Holding:
     owner: str = field(factory=make_nonce)
     body: CancelScope = field(factory=CancelScope)
     ready: Event = field(factory=Event)
+    """It is known whether the lock is ours. Made anew when a lease was over before anybody acted on it."""
+    answered: Event = field(factory=Event)
+    """Whoever holds has entered the body under the lease, or will not enter, or found it over. Then it is made anew."""
     ended: Event = field(factory=Event)
     lease: Lease | None = None
     lost: bool = False
@@ -245,6 +250,7 @@ class _Holding:
     def end(self) -> None:
         """The body has been left: whoever leaves it does not wait for a renewal that is of no use any more."""
         self.ended.set()
+        self.answered.set()
 
         if self.refreshing is not None:
             self.refreshing.cancel(reason="the body has ended")
@@ -258,9 +264,20 @@ class _Holding:
             self.resting.cancel(reason="the lease is to be renewed now")
 
     async def take(self) -> Lease | None:
-        """Wait until it is known whether the lock is ours."""
-        await self.ready.wait()
-        return self.lease
+        """Wait until it is known whether the lock is ours; the body is to be entered without another await."""
+        while True:
+            await self.ready.wait()
+            lease, answered = self.lease, self.answered
+            is_over = lease is not None and not lease.trusted
+
+            if is_over:
+                # The loop was busy for so long. Somebody who was not inside has lost nothing, and can go on waiting.
+                self.lease, self.ready, self.answered = None, Event(), Event()
+
+            answered.set()
+
+            if not is_over:
+                return lease
 
     async def run(self, wait: bool) -> None:
         try:
@@ -285,7 +302,7 @@ class _Holding:
 
     async def _acquire(self, wait: bool) -> None:
         hints = self.lock.hints if wait else None
-        pause = _FIRST_PAUSE
+        pause, is_late = _FIRST_PAUSE, False
 
         while True:
             # Asked for each time: it changes when a node joins anew.
@@ -304,15 +321,38 @@ class _Holding:
                     pause = min(2 * pause, _LOOK_AGAIN)
                     continue
 
-                if answer.token:
-                    self.lease = Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))
-                    return
+                if not answer.token:
+                    if not wait:
+                        return
 
-                if not wait:
-                    return
+                    with move_on_after(self._patience(answer)):
+                        await called.wait()
 
-                with move_on_after(self._patience(answer)):
-                    await called.wait()
+                    continue
+
+            # If it is over already, asking again extends it, or tells that somebody else has the lock by now.
+            if await self._offer(Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))):
+                return
+
+            if is_late and not wait:
+                raise BackendUnavailable(f"lock {self.lock.name!r}: answers take longer than a lease lasts")
+
+            is_late = True
+
+    async def _offer(self, lease: Lease) -> bool:
+        """Let the body be entered under this lease; whether it is not over before that."""
+        if not lease.trusted:
+            return False
+
+        self.lease, answered = lease, self.answered
+
+        # Soon over: whoever holds answers as soon as it runs again, be it that it was cancelled.
+        with CancelScope(shield=True):
+            self.ready.set()
+            await answered.wait()
+
+        # Another one waits for the answer to another lease.
+        return self.answered is answered
 
     async def _ask(self, inbox: str | None) -> LockAnswer:
         return await self.backend.acquire_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)

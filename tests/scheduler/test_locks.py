@@ -3,39 +3,70 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
 import pytest
 from anyio import create_task_group, current_time
+from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched import Scheduler
 from anysched.backends.memory import MemoryBackend
 from anysched.backends.redis import RedisBackend
+from anysched.errors import BackendUnavailable
 
 COUNT = 20
 
 
-class CountingMemory(MemoryBackend):
-    """Counts how often somebody asks for a lock."""
+async def at_once() -> None:
+    """Nothing happens before an answer arrives."""
+
+
+class WatchedMemory(MemoryBackend):
+    """Counts how often somebody asks for a lock, and lets something happen before each answer that it is had."""
 
     asked = 0
+    before_answer: Callable[[], Awaitable[None]] = staticmethod(at_once)
 
     async def acquire_lock(self, *args: Any, **kwargs: Any) -> Any:
         self.asked += 1
-        return await super().acquire_lock(*args, **kwargs)
+        answer = await super().acquire_lock(*args, **kwargs)
+
+        if answer.token:
+            await self.before_answer()
+
+        return answer
 
 
-class CountingRedis(RedisBackend):
+class WatchedRedis(RedisBackend):
     """Likewise."""
 
     asked = 0
+    before_answer: Callable[[], Awaitable[None]] = staticmethod(at_once)
 
     async def acquire_lock(self, *args: Any, **kwargs: Any) -> Any:
         self.asked += 1
-        return await super().acquire_lock(*args, **kwargs)
+        answer = await super().acquire_lock(*args, **kwargs)
+
+        if answer.token:
+            await self.before_answer()
+
+        return answer
+
+
+Watched = WatchedMemory | WatchedRedis
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest) -> Watched:
+    if request.param == "memory":
+        return WatchedMemory()
+
+    return WatchedRedis.from_url(request.getfixturevalue("redis_url"))
 
 
 @define
@@ -57,15 +88,11 @@ class Crowd:
             await anyio.sleep(0.01)
 
 
-@pytest.mark.parametrize("kind", ["memory", "redis"])
-async def test_of_many_who_wait_only_the_one_whose_turn_it_is_asks_again(
-    kind: str, real_time: None, request: pytest.FixtureRequest
-) -> None:
+async def test_of_many_who_wait_only_the_one_whose_turn_it_is_asks_again(backend: Watched, real_time: None) -> None:
     """Each asks once to stand in line, and once when it is called; and all are served in order.
 
     Break: a hint that wakes all who wait for a lock in a process makes each of them ask at each release.
     """
-    backend = CountingMemory() if kind == "memory" else CountingRedis.from_url(request.getfixturevalue("redis_url"))
     crowd = Crowd(Scheduler(backend))
 
     async with crowd.scheduler:
@@ -110,3 +137,98 @@ async def test_nothing_is_left_of_the_names_of_locks() -> None:
         before = events()
         await use(100)
         assert events() - before < 10
+
+
+# --- answers that come too late --------------------------------------------------------------------------------------
+
+
+async def test_nobody_enters_under_a_lease_that_ended_before_its_answer_came(backend: Watched, real_time: None) -> None:
+    """By then it is somebody else's: two would be inside. Whoever asked goes on waiting, and is not told of a loss.
+
+    Break: entering with whatever lease an answer brings.
+    """
+    answers = iter((0.5,))
+    inside: list[str] = []
+    order: list[str] = []
+
+    async def delay() -> None:
+        await anyio.sleep(next(answers, 0))
+
+    async def work(name: str, ttl: str, seconds: float) -> None:
+        async with scheduler.lock("it", ttl=ttl) as lease:
+            assert lease.trusted
+            assert [] == inside
+            inside.append(name)
+            order.append(name)
+            await anyio.sleep(seconds)
+            inside.remove(name)
+
+    backend.before_answer = delay
+    scheduler = Scheduler(backend)
+
+    async with scheduler, create_task_group() as group:
+        group.start_soon(work, "late", "200ms", 0)
+        await anyio.sleep(0.1)
+        group.start_soon(work, "other", "5s", 0.5)
+
+    assert ["other", "late"] == order
+
+
+async def test_who_does_not_wait_asks_twice_for_a_lease_that_is_not_over(backend: Watched, real_time: None) -> None:
+    """One late answer may be chance. After another the backend counts as out of reach, and the lock is given back.
+
+    Break: asking again without end.
+    """
+    answers = [0.6]
+
+    async def delay() -> None:
+        await anyio.sleep(answers.pop() if answers else 0)
+
+    backend.before_answer = delay
+
+    async with Scheduler(backend) as scheduler:
+        async with scheduler.lock("it", ttl="500ms", wait=False) as lease:
+            assert lease.trusted
+
+        answers.extend((0.6, 0.6))
+
+        with pytest.raises(BackendUnavailable, match="'it'"):
+            async with scheduler.lock("it", ttl="500ms", wait=False):
+                pytest.fail("it was held")
+
+        async with scheduler.lock("it", ttl="500ms", wait=False):
+            assert 5 == backend.asked
+
+
+async def test_nobody_enters_under_a_lease_that_ended_while_the_loop_was_blocked(
+    backend: Watched, real_time: None
+) -> None:
+    """Between the answer and the body another task holds up the loop for longer than the lease.
+
+    Trio runs tasks in any order, so that it takes some rounds. Break: looking at the lease only when its answer comes.
+    """
+    answered = anyio.Event()
+
+    async def answer() -> None:
+        nonlocal answered
+        answered.set()
+        answered = anyio.Event()
+
+    async def block(*, task_status: TaskStatus[None]) -> None:
+        has_come = answered
+        task_status.started()
+        await has_come.wait()
+        time.sleep(0.12)  # noqa: ASYNC251 - that is what it is about
+
+    backend.before_answer = answer
+    rounds = 0
+
+    async with Scheduler(backend) as scheduler, create_task_group() as group:
+        while backend.asked == rounds and rounds < 20:
+            rounds += 1
+            await group.start(block)
+
+            async with scheduler.lock("it", ttl="100ms") as lease:
+                assert lease.trusted
+
+    assert backend.asked > rounds
