@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 from anyio import (
     TASK_STATUS_IGNORED,
@@ -87,6 +87,15 @@ class Lease:
     def trusted(self) -> bool:
         """Whether nobody else can hold the lock now."""
         return current_time() < self.trusted_until
+
+
+def _is_more_than_an_error(error: BaseException) -> bool:
+    """Whether it has to leave as it is. A cancellation in a group ends at its scope: that is not meant."""
+    if isinstance(error, BaseExceptionGroup):
+        _, rest = cast("BaseExceptionGroup[BaseException]", error).split(get_cancelled_exc_class())
+        return not isinstance(rest, Exception)
+
+    return not isinstance(error, Exception)
 
 
 def _duration(value: Duration) -> timedelta:
@@ -178,16 +187,16 @@ class Lock:
             BackendUnavailable: ``wait`` is false, and no answer came, or none before its lease was over.
 
         If the wait is cancelled, the place in line is given up; if that cannot be said in time, it lapses after
-        one ``ttl``. An exception of the body leaves unchanged.
+        one ``ttl``. An exception of the body leaves unchanged, also when it is cancelled meanwhile; but
+        if the lease was lost, an ``Exception`` becomes the cause of ``LockLost``.
         """
         if self.backend is None:
             raise NotOpen(f"lock {self.name!r}")
 
         holding = _Holding(lock=self, backend=self.backend)
-        failure: BaseException | None = None
         self._holdings.append(holding)
 
-        async with create_task_group() as keeper:
+        async with holding.failure_first(), create_task_group() as keeper:
             keeper.start_soon(holding.run, wait, name=f"anysched lock {self.name}")
 
             try:
@@ -199,19 +208,14 @@ class Lock:
             except get_cancelled_exc_class():
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
-                failure = error
+                holding.failure = error
+                # It may not have come further than the line.
+                keeper.cancel_scope.cancel(reason="the body failed")
             finally:
                 self._holdings.remove(holding)
                 holding.end()
 
-        if failure is not None and not holding.lost:
-            raise failure
-
-        if holding.lost:
-            raise LockLost(self.name) from failure
-
-        if holding.lease is None:
-            raise holding.refusal or LockBusy(self.name)
+        holding.conclude()
 
     async def run(self, *, task_status: TaskStatus[Lease] = TASK_STATUS_IGNORED) -> None:
         """Wait for the lock, say so with its lease, and hold it until cancelled.
@@ -243,6 +247,8 @@ class _Holding:
     ended: Event = field(factory=Event)
     lease: Lease | None = None
     lost: bool = False
+    failure: BaseException | None = None
+    """What the body raised."""
     refusal: BackendError | None = None
     refreshing: CancelScope | None = None
     resting: CancelScope | None = None
@@ -278,6 +284,26 @@ class _Holding:
 
             if not is_over:
                 return lease
+
+    @asynccontextmanager
+    async def failure_first(self) -> AsyncGenerator[None]:
+        """Let a cancellation pass, unless the body has failed, or its lock was lost, before that."""
+        try:
+            yield
+        except get_cancelled_exc_class():  # noqa: ASYNC103 - see `conclude`
+            if self.failure is None and not self.body.cancelled_caught:
+                raise
+
+    def conclude(self) -> None:
+        """Raise what is to be said at the end."""
+        if self.failure is not None and (not self.lost or _is_more_than_an_error(self.failure)):
+            raise self.failure
+
+        if self.lost:
+            raise LockLost(self.lock.name) from self.failure
+
+        if self.lease is None:
+            raise self.refusal or LockBusy(self.lock.name)
 
     async def run(self, wait: bool) -> None:
         try:
