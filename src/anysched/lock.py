@@ -36,7 +36,7 @@ from attrs import define, evolve, field
 
 from anysched.backends import Backend, LockAnswer
 from anysched.durations import LONGEST, Duration, parse_duration
-from anysched.errors import BackendError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
+from anysched.errors import AnySchedError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
 from anysched.identifiers import check_name, make_nonce
 
 __all__ = ["Lease", "Lock", "LockHints"]
@@ -172,16 +172,18 @@ class Lock:
         return evolve(self, name=name or self.name, backend=self.backend or backend, hints=self.hints or hints)
 
     @asynccontextmanager
-    async def hold(self, *, wait: bool = True) -> AsyncGenerator[Lease]:
+    async def hold(self, *, wait: bool = True, closed: Event | None = None) -> AsyncGenerator[Lease]:
         """Hold the lock around a body.
 
         Args:
             wait: stand in line until it is ours; otherwise give up at once.
+            closed: set when the lock can be had no more, and is not to be renewed any more.
 
         Yields:
             The lease, renewed in the background.
 
         Raises:
+            NotOpen: there is no backend, or it is not open, or ``closed`` is set.
             LockBusy: it is held elsewhere and ``wait`` is false.
             LockLost: the lease was lost while the body ran; the body has been cancelled.
             BackendUnavailable: ``wait`` is false, and no answer came, or none before its lease was over.
@@ -193,7 +195,7 @@ class Lock:
         if self.backend is None:
             raise NotOpen(f"lock {self.name!r}")
 
-        holding = _Holding(lock=self, backend=self.backend)
+        holding = _Holding(lock=self, backend=self.backend, closed=closed)
         self._holdings.append(holding)
 
         async with holding.failure_first(), create_task_group() as keeper:
@@ -238,6 +240,7 @@ class _Holding:
 
     lock: Lock
     backend: Backend
+    closed: Event | None = None
     owner: str = field(factory=make_nonce)
     body: CancelScope = field(factory=CancelScope)
     ready: Event = field(factory=Event)
@@ -249,7 +252,8 @@ class _Holding:
     lost: bool = False
     failure: BaseException | None = None
     """What the body raised."""
-    refusal: BackendError | None = None
+    trouble: AnySchedError | None = None
+    """Why the lock could not be had, or was lost."""
     refreshing: CancelScope | None = None
     resting: CancelScope | None = None
 
@@ -300,16 +304,16 @@ class _Holding:
             raise self.failure
 
         if self.lost:
-            raise LockLost(self.lock.name) from self.failure
+            raise LockLost(self.lock.name) from (self.trouble if self.failure is None else self.failure)
 
         if self.lease is None:
-            raise self.refusal or LockBusy(self.lock.name)
+            raise self.trouble or LockBusy(self.lock.name)
 
     async def run(self, wait: bool) -> None:
         try:
             await self._acquire(wait)
-        except BackendError as error:
-            self.refusal = error
+        except AnySchedError as error:
+            self.trouble = error
         finally:
             if self.lease is None:
                 self.ready.set()
@@ -320,7 +324,6 @@ class _Holding:
         if self.lease is not None:
             # The body may last as long as it likes, and the shield with it: it ends with the body.
             with CancelScope(shield=True):
-                self.ready.set()
                 await self._renew()
 
                 with move_on_after(_RELEASE_LIMIT):
@@ -331,6 +334,7 @@ class _Holding:
         pause, is_late = _FIRST_PAUSE, False
 
         while True:
+            self._check_open()
             # Asked for each time: it changes when a node joins anew.
             inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
             # Before it is asked, lest a call be missed that comes with the answer.
@@ -419,9 +423,18 @@ class _Holding:
 
     async def _refresh(self) -> bool | None:
         try:
+            self._check_open()
             return await self.backend.refresh_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms)
         except BackendUnavailable:
             return None
+        except AnySchedError as error:
+            self.trouble = error
+            return False
+
+    def _check_open(self) -> None:
+        # Asked for more than once: a backend need not tell, as that in memory does not.
+        if self.closed is not None and self.closed.is_set():
+            raise NotOpen(f"lock {self.lock.name!r}")
 
     def _lose(self, lease: Lease) -> None:
         lease.trusted_until = 0.0
@@ -439,5 +452,5 @@ class _Holding:
             except BackendUnavailable:
                 # Somebody may stand in line, and would wait for the end of the lease.
                 await sleep(_FIRST_PAUSE * 2**tries)
-            except BackendError:
+            except AnySchedError:
                 return

@@ -14,7 +14,15 @@ from attrs import define, field
 
 from anysched.backends.memory import MemoryBackend
 from anysched.backends.records import LockAnswer
-from anysched.errors import BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
+from anysched.errors import (
+    AnySchedError,
+    BackendRefused,
+    BackendUnavailable,
+    InvalidOption,
+    LockBusy,
+    LockLost,
+    NotOpen,
+)
 from anysched.lock import Lock
 from anysched.testing import Round, cancel_at_every_await, virtual_time
 
@@ -165,6 +173,43 @@ async def test_a_lost_lock_cancels_the_body_and_says_so() -> None:
     assert not went_on
     assert not lease.trusted
     assert 3.0 == pytest.approx(current_time() - began, abs=0.01)
+
+
+@pytest.mark.parametrize("refused", [BackendRefused("no right"), NotOpen("it")], ids=["refused", "not open"])
+async def test_a_lock_whose_renewal_is_refused_is_lost_and_why_is_said(refused: AnySchedError) -> None:
+    """Not in a group; what the body raises then is the cause, as ever.
+
+    Break: letting it out of the task that renews.
+    """
+
+    class Refusing(Rocky):
+        async def refresh_lock(self, *args: Any, **kwargs: Any) -> bool:
+            await anyio.lowlevel.checkpoint()
+            raise refused
+
+    with pytest.raises(LockLost) as caught:
+        await lock_on(Refusing()).run()
+
+    assert refused is caught.value.__cause__
+
+
+async def test_a_refused_question_is_raised_as_it_is() -> None:
+    """Also if it is not the backend's, and somebody waits."""
+    refused = NotOpen("it")
+
+    class Refusing(Rocky):
+        async def acquire_lock(self, *args: Any, **kwargs: Any) -> LockAnswer:
+            await anyio.lowlevel.checkpoint()
+            raise refused
+
+        async def release_lock(self, *args: Any, **kwargs: Any) -> bool:
+            await anyio.lowlevel.checkpoint()
+            raise refused
+
+    with pytest.raises(NotOpen) as caught:
+        await lock_on(Refusing()).run()
+
+    assert refused is caught.value
 
 
 async def test_a_lock_that_cannot_be_renewed_is_trusted_for_nine_tenths_of_its_lease() -> None:

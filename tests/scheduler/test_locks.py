@@ -6,18 +6,20 @@ import gc
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import create_task_group, current_time
 from anyio.abc import TaskStatus
 from attrs import define, field
 
-from anysched import Scheduler
+from anysched import Lock, Scheduler
 from anysched.backends.memory import MemoryBackend
 from anysched.backends.redis import RedisBackend
-from anysched.errors import BackendUnavailable
+from anysched.errors import BackendUnavailable, LockLost, NotOpen
 
 COUNT = 20
 
@@ -232,3 +234,70 @@ async def test_nobody_enters_under_a_lease_that_ended_while_the_loop_was_blocked
                 assert lease.trusted
 
     assert backend.asked > rounds
+
+
+# --- without a scheduler that is open --------------------------------------------------------------------------------
+
+
+async def test_a_lock_of_a_scheduler_that_has_closed_cannot_be_had(backend: Watched, real_time: None) -> None:
+    """Whether somebody waits for it or not, and at once.
+
+    Break: looking only when the lock is made; memory would give it.
+    """
+    async with Scheduler(backend) as scheduler:
+        locks = [scheduler.lock("it", wait=wait) for wait in (True, False)]
+
+    for lock in locks:
+        began = current_time()
+
+        with pytest.raises(NotOpen, match="'it'"):
+            async with lock:
+                pytest.fail("it was held")
+
+        assert current_time() - began < 0.5
+
+    assert 0 == backend.asked
+
+
+async def test_a_scheduler_that_closes_takes_its_locks_along(backend: Watched, real_time: None) -> None:
+    """Whoever is inside has lost the lock, and is told why; whoever waits cannot have it any more. No group comes out.
+
+    Break: a renewal, or a question, whose failure is raised as it is from the task that sends it.
+    """
+    told: dict[str, BaseException] = {}
+
+    async def use(name: str, ttl: str, *, task_status: TaskStatus[None]) -> None:
+        try:
+            async with scheduler.lock("it", ttl=ttl):
+                task_status.started()
+                await anyio.sleep_forever()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at below
+            told[name] = error
+
+    async def wait(*, task_status: TaskStatus[None]) -> None:
+        asked = backend.asked
+
+        async with create_task_group() as waiting:
+            waiting.start_soon(partial(use, task_status=anyio.TASK_STATUS_IGNORED), "waiting", "400ms")
+
+            while backend.asked == asked:
+                await anyio.lowlevel.checkpoint()
+
+            task_status.started()
+
+    scheduler = Scheduler(backend)
+
+    with anyio.fail_after(10):
+        async with create_task_group() as group, scheduler:
+            await group.start(use, "inside", "900ms")
+            await group.start(wait)
+
+    assert isinstance(told["inside"], LockLost)
+    assert isinstance(told["inside"].__cause__, NotOpen)
+    assert isinstance(told["waiting"], NotOpen)
+
+
+async def test_a_lock_over_a_backend_that_is_not_open_says_so(real_time: None) -> None:
+    """Bare, from `Lock.run` too."""
+    with pytest.raises(NotOpen):
+        await Lock(name="it", backend=RedisBackend.from_url("redis://localhost:1")).run()
