@@ -7,7 +7,8 @@ store that the lock protects, and let the store refuse a token lower than the hi
 Martin Kleppmann's, "How to do distributed locking".)
 
 On our side, a lease is trusted until ``renewal_started + ttl - margin`` by the event loop's clock. If it could not be
-renewed by then, the body is cancelled and :exc:`~anysched.errors.LockLost` is raised.
+renewed by then, the body is cancelled and :exc:`~anysched.errors.LockLost` is raised. A body is never entered under a
+lease that is not trusted: if the answer came too late, or the event loop was blocked, the lock is asked for again.
 
 Who waits stands in line, first come, first served.
 """
@@ -15,9 +16,9 @@ Who waits stands in line, first come, first served.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 from anyio import (
     TASK_STATUS_IGNORED,
@@ -35,7 +36,7 @@ from attrs import define, evolve, field
 
 from anysched.backends import Backend, LockAnswer
 from anysched.durations import LONGEST, Duration, parse_duration
-from anysched.errors import BackendError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
+from anysched.errors import AnySchedError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
 from anysched.identifiers import check_name, make_nonce
 
 __all__ = ["Lease", "Lock", "LockHints"]
@@ -63,8 +64,8 @@ class LockHints(Protocol):
         """The inbox to be named to the backend, being listened to."""
         ...
 
-    def next_lock_hint(self, name: str) -> Event:
-        """The event that the next hint about ``name`` sets."""
+    def turn(self, owner: str) -> AbstractContextManager[Event]:
+        """While entered, gives the event that is set by a hint that it is this owner's turn."""
         ...
 
 
@@ -86,6 +87,15 @@ class Lease:
     def trusted(self) -> bool:
         """Whether nobody else can hold the lock now."""
         return current_time() < self.trusted_until
+
+
+def _is_more_than_an_error(error: BaseException) -> bool:
+    """Whether it has to leave as it is. A cancellation in a group ends at its scope: that is not meant."""
+    if isinstance(error, BaseExceptionGroup):
+        _, rest = cast("BaseExceptionGroup[BaseException]", error).split(get_cancelled_exc_class())
+        return not isinstance(rest, Exception)
+
+    return not isinstance(error, Exception)
 
 
 def _duration(value: Duration) -> timedelta:
@@ -123,7 +133,7 @@ class Lock:
 
     @property
     def kept_as(self) -> str:
-        """The name that the backend and its hints know."""
+        """The name that the backend knows."""
         return self.space + self.name
 
     @property
@@ -162,30 +172,33 @@ class Lock:
         return evolve(self, name=name or self.name, backend=self.backend or backend, hints=self.hints or hints)
 
     @asynccontextmanager
-    async def hold(self, *, wait: bool = True) -> AsyncGenerator[Lease]:
+    async def hold(self, *, wait: bool = True, closed: Event | None = None) -> AsyncGenerator[Lease]:
         """Hold the lock around a body.
 
         Args:
             wait: stand in line until it is ours; otherwise give up at once.
+            closed: set when the lock can be had no more, and is not to be renewed any more.
 
         Yields:
             The lease, renewed in the background.
 
         Raises:
+            NotOpen: there is no backend, or it is not open, or ``closed`` is set.
             LockBusy: it is held elsewhere and ``wait`` is false.
             LockLost: the lease was lost while the body ran; the body has been cancelled.
+            BackendUnavailable: ``wait`` is false, and no answer came, or none before its lease was over.
 
         If the wait is cancelled, the place in line is given up; if that cannot be said in time, it lapses after
-        one ``ttl``. An exception of the body leaves unchanged.
+        one ``ttl``. An exception of the body leaves unchanged, also when it is cancelled meanwhile; but
+        if the lease was lost, an ``Exception`` becomes the cause of ``LockLost``.
         """
         if self.backend is None:
             raise NotOpen(f"lock {self.name!r}")
 
-        holding = _Holding(lock=self, backend=self.backend)
-        failure: BaseException | None = None
+        holding = _Holding(lock=self, backend=self.backend, closed=closed)
         self._holdings.append(holding)
 
-        async with create_task_group() as keeper:
+        async with holding.failure_first(), create_task_group() as keeper:
             keeper.start_soon(holding.run, wait, name=f"anysched lock {self.name}")
 
             try:
@@ -197,19 +210,14 @@ class Lock:
             except get_cancelled_exc_class():
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
-                failure = error
+                holding.failure = error
+                # It may not have come further than the line.
+                keeper.cancel_scope.cancel(reason="the body failed")
             finally:
                 self._holdings.remove(holding)
                 holding.end()
 
-        if failure is not None and not holding.lost:
-            raise failure
-
-        if holding.lost:
-            raise LockLost(self.name) from failure
-
-        if holding.lease is None:
-            raise holding.refusal or LockBusy(self.name)
+        holding.conclude()
 
     async def run(self, *, task_status: TaskStatus[Lease] = TASK_STATUS_IGNORED) -> None:
         """Wait for the lock, say so with its lease, and hold it until cancelled.
@@ -232,19 +240,27 @@ class _Holding:
 
     lock: Lock
     backend: Backend
+    closed: Event | None = None
     owner: str = field(factory=make_nonce)
     body: CancelScope = field(factory=CancelScope)
     ready: Event = field(factory=Event)
+    """It is known whether the lock is ours. Made anew when a lease was over before anybody acted on it."""
+    answered: Event = field(factory=Event)
+    """Whoever holds has entered the body under the lease, or will not enter, or found it over. Then it is made anew."""
     ended: Event = field(factory=Event)
     lease: Lease | None = None
     lost: bool = False
-    refusal: BackendError | None = None
+    failure: BaseException | None = None
+    """What the body raised."""
+    trouble: AnySchedError | None = None
+    """Why the lock could not be had, or was lost."""
     refreshing: CancelScope | None = None
     resting: CancelScope | None = None
 
     def end(self) -> None:
         """The body has been left: whoever leaves it does not wait for a renewal that is of no use any more."""
         self.ended.set()
+        self.answered.set()
 
         if self.refreshing is not None:
             self.refreshing.cancel(reason="the body has ended")
@@ -258,15 +274,46 @@ class _Holding:
             self.resting.cancel(reason="the lease is to be renewed now")
 
     async def take(self) -> Lease | None:
-        """Wait until it is known whether the lock is ours."""
-        await self.ready.wait()
-        return self.lease
+        """Wait until it is known whether the lock is ours; the body is to be entered without another await."""
+        while True:
+            await self.ready.wait()
+            lease, answered = self.lease, self.answered
+            is_over = lease is not None and not lease.trusted
+
+            if is_over:
+                # The loop was busy for so long. Somebody who was not inside has lost nothing, and can go on waiting.
+                self.lease, self.ready, self.answered = None, Event(), Event()
+
+            answered.set()
+
+            if not is_over:
+                return lease
+
+    @asynccontextmanager
+    async def failure_first(self) -> AsyncGenerator[None]:
+        """Let a cancellation pass, unless the body has failed, or its lock was lost, before that."""
+        try:
+            yield
+        except get_cancelled_exc_class():  # noqa: ASYNC103 - see `conclude`
+            if self.failure is None and not self.body.cancelled_caught:
+                raise
+
+    def conclude(self) -> None:
+        """Raise what is to be said at the end."""
+        if self.failure is not None and (not self.lost or _is_more_than_an_error(self.failure)):
+            raise self.failure
+
+        if self.lost:
+            raise LockLost(self.lock.name) from (self.trouble if self.failure is None else self.failure)
+
+        if self.lease is None:
+            raise self.trouble or LockBusy(self.lock.name)
 
     async def run(self, wait: bool) -> None:
         try:
             await self._acquire(wait)
-        except BackendError as error:
-            self.refusal = error
+        except AnySchedError as error:
+            self.trouble = error
         finally:
             if self.lease is None:
                 self.ready.set()
@@ -277,7 +324,6 @@ class _Holding:
         if self.lease is not None:
             # The body may last as long as it likes, and the shield with it: it ends with the body.
             with CancelScope(shield=True):
-                self.ready.set()
                 await self._renew()
 
                 with move_on_after(_RELEASE_LIMIT):
@@ -285,42 +331,58 @@ class _Holding:
 
     async def _acquire(self, wait: bool) -> None:
         hints = self.lock.hints if wait else None
-        pause = _FIRST_PAUSE
-        known_end, rest = 0, _FIRST_PAUSE
+        pause, is_late = _FIRST_PAUSE, False
 
         while True:
+            self._check_open()
             # Asked for each time: it changes when a node joins anew.
             inbox = await hints.lock_inbox() if hints is not None else "-" if wait else None
-            heard = hints.next_lock_hint(self.lock.kept_as) if hints is not None else Event()
-            started = current_time()
+            # Before it is asked, lest a call be missed that comes with the answer.
+            with hints.turn(self.owner) if hints is not None else nullcontext(Event()) as called:
+                started = current_time()
 
-            try:
-                answer = await self._ask(inbox)
-            except BackendUnavailable:
-                if not wait:
-                    raise
+                try:
+                    answer = await self._ask(inbox)
+                except BackendUnavailable:
+                    if not wait:
+                        raise
 
-                await sleep(pause)
-                pause = min(2 * pause, _LOOK_AGAIN)
-                continue
+                    await sleep(pause)
+                    pause = min(2 * pause, _LOOK_AGAIN)
+                    continue
 
-            if answer.token:
-                self.lease = Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))
+                if not answer.token:
+                    if not wait:
+                        return
+
+                    with move_on_after(self._patience(answer)):
+                        await called.wait()
+
+                    continue
+
+            # If it is over already, asking again extends it, or tells that somebody else has the lock by now.
+            if await self._offer(Lease(self.lock.name, answer.token, started + self.lock.seconds * (1 - _MARGIN))):
                 return
 
-            if not wait:
-                return
+            if is_late and not wait:
+                raise BackendUnavailable(f"lock {self.lock.name!r}: answers take longer than a lease lasts")
 
-            is_news = answer.expires_ms != known_end
-            known_end, rest = answer.expires_ms, _FIRST_PAUSE if is_news else min(2 * rest, _LOOK_AGAIN)
+            is_late = True
 
-            with move_on_after(self._patience(answer)):
-                await heard.wait()
+    async def _offer(self, lease: Lease) -> bool:
+        """Let the body be entered under this lease; whether it is not over before that."""
+        if not lease.trusted:
+            return False
 
-                # While the first in line does not come, each time somebody asks it is called; and if its inbox is ours,
-                # because it is a waiter of ours that is gone, we hear that and would ask again without end.
-                if not is_news:
-                    await sleep(rest)
+        self.lease, answered = lease, self.answered
+
+        # Soon over: whoever holds answers as soon as it runs again, be it that it was cancelled.
+        with CancelScope(shield=True):
+            self.ready.set()
+            await answered.wait()
+
+        # Another one waits for the answer to another lease.
+        return self.answered is answered
 
     async def _ask(self, inbox: str | None) -> LockAnswer:
         return await self.backend.acquire_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms, wait_inbox=inbox)
@@ -361,9 +423,18 @@ class _Holding:
 
     async def _refresh(self) -> bool | None:
         try:
+            self._check_open()
             return await self.backend.refresh_lock(self.lock.kept_as, self.owner, ttl_ms=self.lock.ttl_ms)
         except BackendUnavailable:
             return None
+        except AnySchedError as error:
+            self.trouble = error
+            return False
+
+    def _check_open(self) -> None:
+        # Asked for more than once: a backend need not tell, as that in memory does not.
+        if self.closed is not None and self.closed.is_set():
+            raise NotOpen(f"lock {self.lock.name!r}")
 
     def _lose(self, lease: Lease) -> None:
         lease.trusted_until = 0.0
@@ -381,5 +452,5 @@ class _Holding:
             except BackendUnavailable:
                 # Somebody may stand in line, and would wait for the end of the lease.
                 await sleep(_FIRST_PAUSE * 2**tries)
-            except BackendError:
+            except AnySchedError:
                 return

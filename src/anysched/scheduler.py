@@ -409,12 +409,12 @@ class Scheduler(Registry, Managing):
         Raises:
             InvalidOption: the name cannot be one; raised by the call itself.
             LockBusy: it is held elsewhere and ``wait`` is false.
-            LockLost: it was lost while the body ran; the body has been cancelled.
+            LockLost: it was lost, or this closed, while the body ran; the body has been cancelled.
         """
         session = self._opened("lock")
         # Users' names never meet the leader's.
         lock = Lock(name=name, space="user:", ttl=ttl, backend=self.backend, hints=session.listening)
-        return lock.hold(wait=wait)
+        return lock.hold(wait=wait, closed=session.closed)
 
     # --- runs --------------------------------------------------------------------------------------------------
 

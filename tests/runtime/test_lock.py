@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
+import trio
 from anyio import create_task_group, current_time
 from attrs import define, field
 
 from anysched.backends.memory import MemoryBackend
 from anysched.backends.records import LockAnswer
-from anysched.errors import BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
+from anysched.errors import (
+    AnySchedError,
+    BackendRefused,
+    BackendUnavailable,
+    InvalidOption,
+    LockBusy,
+    LockLost,
+    NotOpen,
+)
 from anysched.lock import Lock
-from anysched.testing import Round, cancel_at_every_await
+from anysched.testing import Round, cancel_at_every_await, virtual_time
 
 
 @define(eq=False)
@@ -165,6 +175,43 @@ async def test_a_lost_lock_cancels_the_body_and_says_so() -> None:
     assert 3.0 == pytest.approx(current_time() - began, abs=0.01)
 
 
+@pytest.mark.parametrize("refused", [BackendRefused("no right"), NotOpen("it")], ids=["refused", "not open"])
+async def test_a_lock_whose_renewal_is_refused_is_lost_and_why_is_said(refused: AnySchedError) -> None:
+    """Not in a group; what the body raises then is the cause, as ever.
+
+    Break: letting it out of the task that renews.
+    """
+
+    class Refusing(Rocky):
+        async def refresh_lock(self, *args: Any, **kwargs: Any) -> bool:
+            await anyio.lowlevel.checkpoint()
+            raise refused
+
+    with pytest.raises(LockLost) as caught:
+        await lock_on(Refusing()).run()
+
+    assert refused is caught.value.__cause__
+
+
+async def test_a_refused_question_is_raised_as_it_is() -> None:
+    """Also if it is not the backend's, and somebody waits."""
+    refused = NotOpen("it")
+
+    class Refusing(Rocky):
+        async def acquire_lock(self, *args: Any, **kwargs: Any) -> LockAnswer:
+            await anyio.lowlevel.checkpoint()
+            raise refused
+
+        async def release_lock(self, *args: Any, **kwargs: Any) -> bool:
+            await anyio.lowlevel.checkpoint()
+            raise refused
+
+    with pytest.raises(NotOpen) as caught:
+        await lock_on(Refusing()).run()
+
+    assert refused is caught.value
+
+
 async def test_a_lock_that_cannot_be_renewed_is_trusted_for_nine_tenths_of_its_lease() -> None:
     """Out of reach: the body is cancelled before the lease can have run out, counted from the last renewal.
 
@@ -223,6 +270,116 @@ async def test_a_group_raised_by_a_body_stays_the_group_that_it_is() -> None:
     with pytest.RaisesGroup(ValueError, KeyError):
         async with lock_on(MemoryBackend()).hold():
             raise ExceptionGroup("mine", [ValueError(), KeyError()])
+
+
+FAILURES = [ValueError("mine"), KeyboardInterrupt(), SystemExit(3)]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+async def test_what_a_cancelled_body_raises_goes_before_its_cancellation(failure: BaseException) -> None:
+    """As in any block without a lock: a body that fails while it is cancelled has failed.
+
+    Break: raising it only if the group around the body is left without a cancellation.
+    """
+    with pytest.raises(type(failure)) as caught:  # noqa: PT012 - what is raised comes from leaving the block
+        with anyio.fail_after(1):
+            async with lock_on(Rocky()).hold():
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    raise failure
+
+    assert failure is caught.value
+
+
+async def test_a_group_that_a_cancelled_body_raises_goes_before_its_cancellation() -> None:
+    """On Trio the cancellations of its siblings may be in it: they end at the scope that was cancelled."""
+
+    async def fail() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("mine")
+
+    with pytest.RaisesGroup(ValueError):
+        with anyio.fail_after(1):
+            async with lock_on(Rocky()).hold(), create_task_group() as group:
+                group.start_soon(fail)
+                group.start_soon(anyio.sleep_forever)
+
+
+async def test_who_is_cancelled_while_a_failed_body_gives_the_lock_back_hears_of_the_failure() -> None:
+    """Likewise, if the cancellation comes only then; and of a loss, which has ended the body too."""
+
+    class Slow(Rocky):
+        async def release_lock(self, *args: Any, **kwargs: Any) -> bool:
+            await anyio.sleep(1)
+            return await super().release_lock(*args, **kwargs)
+
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what is raised comes from leaving the block
+        with anyio.move_on_after(0.5):
+            async with lock_on(Slow()).hold():
+                raise ZeroDivisionError
+
+    with pytest.raises(LockLost):  # noqa: PT012 - what is raised comes from leaving the block
+        with anyio.move_on_after(3.5):
+            async with lock_on(Slow(stolen=True), refresh_every="3s").hold():
+                await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+@pytest.mark.parametrize("grouped", [False, True], ids=["bare", "in a group"])
+async def test_a_loss_takes_the_place_of_errors_only(failure: BaseException, grouped: bool) -> None:
+    """What a body raises after the lock was lost is the cause of `LockLost`; an interrupt, or an exit, passes.
+
+    Break: raising `LockLost` whatever the body raised.
+    """
+    raised = BaseExceptionGroup("mine", [failure]) if grouped else failure
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011, PT012 - which it is depends
+        async with lock_on(Rocky(stolen=True)).hold():
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise raised
+
+    assert isinstance(failure, Exception) is isinstance(caught.value, LockLost)
+    left = caught.value.__cause__ if isinstance(caught.value, LockLost) else caught.value
+
+    if grouped:
+        # Trio makes a group anew that passes a cancelled scope.
+        assert isinstance(left, BaseExceptionGroup)
+        assert (failure,) == left.exceptions
+    else:
+        assert failure is left
+
+
+def test_an_interrupt_does_not_wait_for_the_lock() -> None:
+    """Ctrl-C while it waits in line, which Trio raises in the middle of the wait: the line is left at once.
+
+    Break: leaving the group without cancelling what waits in it.
+    """
+
+    @trio.lowlevel.enable_ki_protection
+    async def interrupt() -> None:
+        await anyio.sleep(1)
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> float:
+        backend = MemoryBackend()
+        began = current_time()
+
+        with pytest.RaisesGroup(KeyboardInterrupt), anyio.fail_after(30):
+            async with create_task_group() as group, lock_on(backend).hold():
+                group.start_soon(interrupt)
+
+                async with lock_on(backend).hold():
+                    pytest.fail("it was held")
+
+        assert {} == backend._state.locks
+        return current_time() - began
+
+    assert 1 == virtual_time(main, backend="trio")
 
 
 async def test_a_cancelled_body_gives_the_lock_back_at_once() -> None:

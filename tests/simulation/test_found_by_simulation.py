@@ -29,8 +29,8 @@ class Counting(MemoryBackend):
 def test_a_waiter_that_is_gone_makes_no_other_ask_without_end(loop: Literal["asyncio", "trio"]) -> None:
     """Its place in the line of a free lock lapses; until then the next one asks a few times, not all the time.
 
-    Seed 1023. Break: `Lock` asks again at once whenever it hears of the lock. Asking calls the first in line, which is
-    gone and had our inbox, so that we hear of it.
+    Seed 1023. Break: `Listening.deliver` wakes whoever waits for a lock, whatever owner is named. Asking calls the
+    first in line, which is gone and had our inbox, so that we hear of it.
     """
     memory = Counting()
     scheduler = Scheduler(memory)

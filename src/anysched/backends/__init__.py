@@ -416,8 +416,8 @@ class Backend(Protocol):
         ``owner`` is a nonce made for this one acquisition; asking again while holding it gives the same token and
         a fresh lease. If it cannot be had and ``wait_inbox`` is given, ``owner`` stands in line (first come, first
         served) for another ``ttl_ms`` from now, keeping its place when it asks again, and that inbox gets
-        ``Hint("lock", name)`` when its turn comes: at a release, and when somebody else asks for the free lock. A lease
-        that simply runs out wakes nobody; ``LockAnswer.expires_ms`` says when to ask again.
+        ``Hint("lock", name, owner=owner)`` when its turn comes: at a release, and when somebody else asks for the free
+        lock. A lease that simply runs out wakes nobody; ``LockAnswer.expires_ms`` says when to ask again.
         The token is greater than any token given before.
         """
         ...

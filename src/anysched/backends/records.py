@@ -239,13 +239,14 @@ class Hint(msgspec.Struct, frozen=True):
 
     ``work``: something may be claimable. ``take``: likewise, and ``run`` is already claimed, for the node ``name`` at
     ``now_ms``. ``entries``: an earlier fire time. ``cancel``: the held run ``name`` was asked to stop. ``done``: the
-    watched run ``name`` is final. ``lock``: the lock ``name`` may be ours now.
+    watched run ``name`` is final. ``lock``: it is ``owner``'s turn for the lock ``name``.
     """
 
     kind: HintKind
     name: str = ""
     run: ClaimedRun | None = None
     now_ms: int = 0
+    owner: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -56,7 +56,8 @@ class Listening:
     _standing: Event = field(factory=Event, init=False)
     _scope: CancelScope | None = field(default=None, init=False)
     _runs: dict[str, set[Event]] = field(factory=dict[str, "set[Event]"], init=False)
-    _locks: dict[str, Event] = field(factory=dict[str, Event], init=False)
+    _turns: dict[str, Event] = field(factory=dict[str, Event], init=False)
+    """By the owner who waits for a lock."""
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Listen, as soon as anybody wants to hear something, until cancelled."""
@@ -119,9 +120,15 @@ class Listening:
         """See :class:`anysched.lock.LockHints`."""
         return await self.wanted()
 
-    def next_lock_hint(self, name: str) -> Event:
+    @contextmanager
+    def turn(self, owner: str) -> Generator[Event]:
         """See :class:`anysched.lock.LockHints`."""
-        return self._locks.setdefault(name, Event())
+        event = self._turns[owner] = Event()
+
+        try:
+            yield event
+        finally:
+            del self._turns[owner]
 
     def deliver(self, hint: Hint) -> None:
         """Pass a hint on. Never raises."""
@@ -138,10 +145,8 @@ class Listening:
                 for event in self._runs.get(hint.name, ()):
                     event.set()
             case "lock":
-                event = self._locks.pop(hint.name, None)
-
-                if event is not None:
-                    event.set()
+                if (turn := self._turns.get(hint.owner)) is not None:
+                    turn.set()
 
     async def _listen(self) -> None:
         await self.backend.listen(self.inbox, self.deliver, task_status=_Standing(self._stands))
@@ -155,10 +160,8 @@ class Listening:
         for event in [event for waiting in self._runs.values() for event in waiting]:
             event.set()
 
-        for event in self._locks.values():
-            event.set()
-
-        self._locks.clear()
+        for turn in self._turns.values():
+            turn.set()
 
 
 @define(eq=False)

@@ -100,7 +100,7 @@ def _stand(lock: Lock, owner: str, inbox: str, until_ms: int) -> None:
 def _call_first(state: State, name: str, lock: Lock) -> None:
     """Tell the first in the line of a free lock that it is its turn."""
     if not lock.owner and (first := _settle_line(state, lock)) is not None:
-        state.hints.append((lock.line[first].inbox, Hint("lock", name)))
+        state.hints.append((lock.line[first].inbox, Hint("lock", name, owner=first)))
 
 
 def _first_until(lock: Lock) -> int:

@@ -411,7 +411,7 @@ def decode_totals(counts: bytes, unknown: bytes) -> Totals:
 
 
 def decode_hints(message: bytes) -> list[Hint]:
-    """Hints, one for each name in the message; a kind that is not known here is left out."""
+    """Hints, one for each run in the message; a kind that is not known here is left out."""
     if message.startswith(_TAKE):
         return [_taken(message[len(_TAKE) :])]
 
@@ -421,8 +421,11 @@ def decode_hints(message: bytes) -> list[Hint]:
         case "work" | "entries":
             return [Hint(kind)]
 
-        case "cancel" | "done" | "lock":
+        case "cancel" | "done":
             return [Hint(kind, name) for name in names]
+
+        case "lock" if len(names) == 2:
+            return [Hint(kind, names[0], owner=names[1])]
 
         case _:
             return []

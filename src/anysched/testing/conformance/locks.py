@@ -106,18 +106,31 @@ class LockConformance(Staged):
 
         async with stage.inbox("inbox b") as second, stage.inbox("inbox c") as third:
             await stage.backend.release_lock("lock", "a")
-            await second.expect("lock", "lock")
+            assert "b" == (await second.expect("lock", "lock")).owner
             assert [] == third.hints
             assert [0, 0] == [(await stage.lock(owner)).token for owner in ("c", "d")]
             held = await stage.lock("b", inbox="inbox b")
             assert held.token
 
             await stage.backend.release_lock("lock", "b")
-            await third.expect("lock", "lock")
+            assert "c" == (await third.expect("lock", "lock")).owner
             assert (await stage.lock("c", inbox="inbox c")).token > held.token
 
         assert await stage.backend.release_lock("lock", "c")
         assert (await stage.lock("d")).token
+
+    async def test_those_who_share_an_inbox_are_called_by_their_own_names(self, stage: Stage) -> None:
+        """So that only the one whose turn it is need ask."""
+        await stage.lock("a")
+
+        for owner in ("b", "c"):
+            await stage.lock(owner, inbox="inbox")
+
+        async with stage.inbox("inbox") as both:
+            for owner, following in (("a", "b"), ("b", "c")):
+                await stage.backend.release_lock("lock", owner)
+                assert following == (await both.expect("lock", "lock")).owner
+                assert (await stage.lock(following, inbox="inbox")).token
 
     async def test_asking_again_keeps_the_place(self, stage: Stage) -> None:
         """And holds it for longer."""

@@ -1,7 +1,7 @@
 -- Wake-ups. A hint is a short text on a channel, its kind and the names it is about, each on a line: "work", "entries",
--- "cancel <id>", "done <id> <id> ...", "lock <name>"; "take" is followed by msgpack (see alone.lua). Those about ends of
--- runs are collected and sent once per inbox by send_done(). A hint that cannot be sent (a user without rights on
--- channels) is never an error.
+-- "cancel <id>", "done <id> <id> ...", "lock <name> <owner>"; "take" is followed by msgpack (see alone.lua). Those about
+-- ends of runs are collected and sent once per inbox by send_done(). A hint that cannot be sent (a user without rights
+-- on channels) is never an error.
 -- include: records
 
 local hints = {

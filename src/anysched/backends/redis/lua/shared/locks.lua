@@ -82,10 +82,11 @@ function locks.hold(token, ttl_ms)
   redis.call('PEXPIRE', locks.lock, ttl_ms + locks.GRACE_MS)
 end
 
+-- Names the owner: many may wait at one inbox, and who asks out of turn is of no use.
 function locks.call_first()
   local first, _, inbox = locks.first_in_line()
 
   if first then
-    hints.send(inbox, 'lock\n' .. name)
+    hints.send(inbox, 'lock\n' .. name .. '\n' .. first)
   end
 end
