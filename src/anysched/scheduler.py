@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
@@ -19,7 +19,7 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from anysched.backends import Backend
-from anysched.clock import now, to_ms
+from anysched.clock import now
 from anysched.codec import Codec, JsonCodec
 from anysched.config import (
     DEFAULT_NAMESPACE,
@@ -30,27 +30,26 @@ from anysched.config import (
     environment,
 )
 from anysched.durations import Duration
-from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
+from anysched.errors import BackendUnavailable, InvalidState, NotOpen
 from anysched.events import BackendFound, BackendLost, Observer
 from anysched.executor import Executor, ExecutorStatistics
 from anysched.identifiers import check_name
 from anysched.job import BoundJob
 from anysched.job_types import JobTypes
 from anysched.lock import Lease, Lock
-from anysched.options import check_kind, milliseconds, require_aware
+from anysched.options import check_kind
 from anysched.registry import Registry
-from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run
 from anysched.runtime.accepting import check_components, check_lifespan, check_observers
 from anysched.runtime.awaiting import conclude, wait_until_final
-from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import Pace, kept_pace
 from anysched.runtime.persisting import Outage
-from anysched.runtime.requesting import new_runs, run_info
+from anysched.runtime.requesting import new_runs
 from anysched.runtime.stopping import Stopping
 from anysched.runtime.submitting import Submitting
 from anysched.runtime.telling import Teller
+from anysched.runtime.tending import Tending
 from anysched.runtime.unwrapping import bare, only_leaf
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class SchedulerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     pace: float
 
 
-class Scheduler(Registry, Managing):
+class Scheduler(Registry, Tending):
     """Schedules and background jobs for one application.
 
     Args:
@@ -451,61 +450,6 @@ class Scheduler(Registry, Managing):
         on_its_way = Submitting(home=self, backend=self.backend, enqueueing=session.enqueueing, teller=self._teller)
         return await on_its_way.submit(bounds, runs)
 
-    @overload
-    async def find(self, bound: BoundJob[T], *, key: None = None) -> Run[T] | None: ...
-
-    @overload
-    async def find(self, bound: None = None, *, key: str) -> Run[Any] | None: ...
-
-    async def find(self, bound: BoundJob[Any] | None = None, *, key: str | None = None) -> Run[Any] | None:
-        """The live run of that key, or of that call if it was enqueued with ``key=by_arguments``.
-
-        Args:
-            bound: the call, as ``job.bind(...)``; or
-            key: the key.
-
-        Returns:
-            Its handle, or ``None``.
-
-        Raises:
-            InvalidOption: neither or both are given, or it is something else.
-        """
-        backend = self._backend("find")
-
-        if (bound is None) == (key is None):
-            raise InvalidOption("key", key, "either a call or key=, not both and not neither")
-
-        if bound is not None:
-            check_kind("run", bound, BoundJob, "job.bind(...)")
-            key = bound.key_by_arguments
-
-        check_kind("key", key, str, "text")
-        run_id = await backend.find_key(key or "")
-        return None if run_id is None else await self.get_run(run_id)
-
-    async def get_run(self, run_id: str) -> Run[Any]:
-        """The handle of a stored run.
-
-        Raises:
-            RunNotFound: there is none of that id (any more).
-        """
-        info = await self.run_info(run_id)
-        job = self.jobs.get(info.job)
-        return Run(run_id, info.job, self, job.types if job is not None else None)
-
-    async def run_status(self, run_id: str) -> RunStatus:
-        """See :meth:`Run.status`."""
-        return (await self.run_info(run_id)).status
-
-    async def run_info(self, run_id: str) -> RunInfo:
-        """See :meth:`Run.info`."""
-        (record,) = await self._backend("info").get_runs([run_id])
-
-        if record is None:
-            raise RunNotFound(run_id)
-
-        return run_info(record)
-
     async def run_result(self, run_id: str, types: JobTypes | None) -> Any:
         """See :meth:`Run.result`."""
         session = self._opened("result")
@@ -517,39 +461,6 @@ class Scheduler(Registry, Managing):
             look_every=(self._pace or self).config.tick_interval.total_seconds(),
         )
         return conclude(record, types)
-
-    async def cancel_run(self, run_id: str) -> None:
-        """See :meth:`Run.cancel`."""
-        if await self._backend("cancel").cancel(run_id) is None:
-            raise RunNotFound(run_id)
-
-    async def retry_run(self, run_id: str) -> None:
-        """See :meth:`Run.retry`."""
-        before = await self._backend("retry").revive(run_id)
-
-        if before is None:
-            raise RunNotFound(run_id)
-
-        if before != RunStatus.FAILED:
-            raise InvalidState(f"run {run_id!r}", before, "only a failed run can be retried", run_id=run_id)
-
-    async def reschedule_run(self, run_id: str, *, at: datetime | None, delay: Duration | None) -> None:
-        """See :meth:`Run.reschedule`."""
-        if (at is None) == (delay is None):
-            raise InvalidOption("at", at, "either at= or delay=, not both and not neither")
-
-        before = await self._backend("reschedule").reschedule(
-            run_id,
-            at_ms=to_ms(require_aware("at", at)) if at is not None else None,
-            delay_ms=milliseconds(delay, "delay") if delay is not None else None,
-        )
-
-        if before is None:
-            raise RunNotFound(run_id)
-
-        if before not in (RunStatus.SCHEDULED, RunStatus.READY, RunStatus.RETRYING):
-            allowed = "only one that is scheduled, ready or retrying can be moved to another time"
-            raise InvalidState(f"run {run_id!r}", before, allowed, run_id=run_id)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
