@@ -21,6 +21,7 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Backend, Enqueued, NewRun
+from anysched.config import ErrorContext
 from anysched.errors import InvalidState
 from anysched.identifiers import make_node_id
 from anysched.runtime.batching import Batcher
@@ -69,7 +70,12 @@ class Session(AsyncContextManagerMixin):
     _quiet: Event = field(factory=Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.listening = Listening(backend=self.backend, outage=self.outage, inbox=make_node_id())
+        self.listening = Listening(
+            backend=self.backend,
+            outage=self.outage,
+            inbox=make_node_id(),
+            on_refused=lambda error: self.teller.report(error, ErrorContext(kind="backend")),
+        )
         self.enqueueing = Batcher(send=self.backend.enqueue, max_items=1_000, weigh=_weight)
         self._quiet.set()
 
