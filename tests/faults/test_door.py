@@ -79,6 +79,26 @@ async def test_a_user_without_channels_works_without_hints(server: RedisServer) 
                 assert 1 == len([error for error in errors if isinstance(error, BackendRefused)])
 
 
+async def test_a_password_that_was_changed_ends_a_node_that_has_to_connect_again(server: RedisServer) -> None:
+    """By `BackendRefused`, bare, whichever of its loops meets it first.
+
+    Break: a nest of groups with an error in it about a scheduler that is not open.
+    """
+    allow(server, "&*")
+    scheduler = Scheduler(f"redis://worker:pw@127.0.0.1:{server.port}", config=SchedulerConfig(lease="3s"))
+
+    @scheduler.job
+    async def work() -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(20), pytest.raises(BackendRefused, match="password"):  # noqa: PT012 - it is left so
+        async with scheduler.running():
+            await work.enqueue()
+            server.cli("ACL", "SETUSER", "worker", "resetpass", ">new")
+            server.cli("CLIENT", "KILL", "USER", "worker")
+            await anyio.sleep_forever()
+
+
 async def test_a_server_that_is_too_old_is_refused(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its version and the one that is needed are named. (No old server is at hand: this one is said to be old.)"""
     parse = backend.parse_info
