@@ -6,20 +6,21 @@ then opened (``async with scheduler:``) and run (``await scheduler.run()``) insi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime, tzinfo
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import tzinfo
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
+from anyio import TASK_STATUS_IGNORED, CancelScope, create_task_group, get_current_task
 from anyio.abc import TaskStatus
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from anysched.backends import Backend
-from anysched.clock import now, to_ms
+from anysched.clock import now
 from anysched.codec import Codec, JsonCodec
 from anysched.config import (
     DEFAULT_NAMESPACE,
@@ -30,28 +31,27 @@ from anysched.config import (
     environment,
 )
 from anysched.durations import Duration
-from anysched.errors import BackendUnavailable, InvalidOption, InvalidState, NotOpen, RunNotFound
+from anysched.errors import BackendUnavailable, InvalidState, NotOpen
 from anysched.events import BackendFound, BackendLost, Observer
 from anysched.executor import Executor, ExecutorStatistics
 from anysched.identifiers import check_name
 from anysched.job import BoundJob
 from anysched.job_types import JobTypes
 from anysched.lock import Lease, Lock
-from anysched.options import check_kind, milliseconds, require_aware
+from anysched.options import check_kind
 from anysched.registry import Registry
-from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run
 from anysched.runtime.accepting import check_components, check_lifespan, check_observers
 from anysched.runtime.awaiting import conclude, wait_until_final
-from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import Pace, kept_pace
 from anysched.runtime.persisting import Outage
-from anysched.runtime.requesting import new_runs, run_info
+from anysched.runtime.requesting import new_runs
 from anysched.runtime.stopping import Stopping
 from anysched.runtime.submitting import Submitting
 from anysched.runtime.telling import Teller
-from anysched.runtime.unwrapping import bare, only_leaf
+from anysched.runtime.tending import Tending
+from anysched.runtime.unwrapping import Body, bare
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -90,7 +90,7 @@ class SchedulerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     pace: float
 
 
-class Scheduler(Registry, Managing):
+class Scheduler(Registry, Tending):
     """Schedules and background jobs for one application.
 
     Args:
@@ -136,6 +136,7 @@ class Scheduler(Registry, Managing):
         self._teller = Teller(log=_write_down, observers=check_observers(observers), on_error=self.config.on_error)
         self._outage = Outage(on_lost=self._backend_lost, on_found=self._backend_found)
         self._session: Session | None = None
+        self._left_behind = Counter[int]()
         self._opener: tuple[int, int] = (0, 0)
         self._node: Node | None = None
         self._pace: Pace | None = None
@@ -173,18 +174,19 @@ class Scheduler(Registry, Managing):
     async def __aenter__(self) -> Self:
         """Open: connect, so that runs and entries can be made, inspected and managed. Executes nothing.
 
-        Re-entrant: the first to enter opens, and leaves when all others have left.
+        Re-entrant: the first to enter opens, and closes: it leaves when all others have left. Cancelled, or leaving by
+        an error, it gives them two seconds; a node among them is stopped at once, and raises :exc:`NotOpen`.
 
         Raises:
             BackendUnavailable: the backend cannot be reached.
             BackendRefused: it does not let us in.
-            InvalidState: it is open in another thread. So says whatever is asked of it there.
+            InvalidState: it is open in another thread, or event loop. So says whatever is asked of it there.
         """
+        self._belongs_here("`async with`")
         session = self._session
         me = get_current_task().id
 
         if session is not None:
-            self._belongs_here("`async with`")
             await session.ready.wait()
 
             if self._session is session and not session.over:
@@ -217,22 +219,22 @@ class Scheduler(Registry, Managing):
     ) -> None:
         """Close, if nobody else needs it open any more."""
         session = self._session
+        me = get_current_task().id
 
-        # A guest that took longer than the opener's grace finds it closed.
-        if session is None or not session.leave(get_current_task().id):
+        if self._was_closed_under(me) or session is None or not session.leave(me):
             # Shielded, lest it hide what the body raised.
             await cancel_shielded_checkpoint()
             return
 
         try:
-            with bare():
+            with bare(body=error):
                 await session.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - its services limit themselves
         except BaseException as raised:  # noqa: ASYNC103 - what is swallowed is `error`, which goes on by itself
-            # What the body raised leaves as it was, also if it was a group; `async with` raises it again itself.
-            if error is None or (raised is not error and raised is not only_leaf(error)):
+            if raised is not error:
                 raise
         finally:
             self._session = None
+            self._left_behind.update(session.guests)
             session.closed.set()
 
     async def run(
@@ -249,6 +251,9 @@ class Scheduler(Registry, Managing):
         takes at most a few seconds more than the handlers need, even if the backend cannot be reached. Stopped before
         it is ready, it waits for nothing more, and returns as if it had been ready.
 
+        If it is the first that opens the scheduler it returns when those have left who entered after it: so open it
+        around ``run`` where others use it too.
+
         Args:
             schedules: whether to fire entries here.
             queues: what to execute, by name or with weights; default: as the configuration says. Empty: nothing.
@@ -259,7 +264,15 @@ class Scheduler(Registry, Managing):
             BackendRefused: it does not let us in.
             InvalidConfig: the queues cannot be.
             InvalidState: it runs already, or its executor does in another scheduler.
+            NotOpen: whoever had opened the scheduler before was cancelled, or failed: it was stopped at once.
         """
+        with self._going_to_run(queues) as (stopping, chosen):
+            await self._run(stopping, schedules=schedules, queues=chosen, task_status=task_status)
+
+    @contextmanager
+    def _going_to_run(
+        self, queues: Sequence[str] | Mapping[str, int] | None
+    ) -> Generator[tuple[Stopping, Mapping[str, int]]]:
         self._belongs_here("run()")
 
         if self._stopping is not None:
@@ -272,33 +285,68 @@ class Scheduler(Registry, Managing):
         self._stopping = stopping = Stopping()
 
         try:
-            with kept_pace(self.config, self.backend, self._change_pace) as self._pace:
-                with stopping.cuts_short() as opening:
-                    async with self:
-                        stopping.spare(opening)
-                        await self._run_node(stopping, schedules=schedules, queues=chosen, task_status=task_status)
-
-                if opening.cancelled_caught:
-                    # Whoever waits for it to be ready would else wait for what never comes.
-                    task_status.started()
+            yield stopping, chosen
         finally:
-            self._node = self._stopping = self._pace = None
+            self._runs_no_more(stopping)
+
+    async def _run(
+        self,
+        stopping: Stopping,
+        *,
+        schedules: bool,
+        queues: Mapping[str, int],
+        task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
+    ) -> None:
+        with stopping.cuts_short() as opening:
+            async with self:
+                stopping.spare(opening)
+                await self._run_node(stopping, schedules=schedules, queues=queues, task_status=task_status)
+
+        if opening.cancelled_caught:
+            # Whoever waits for it to be ready would else wait for what never comes.
+            task_status.started()
 
     async def _run_node(
         self, stopping: Stopping, *, schedules: bool, queues: Mapping[str, int], task_status: TaskStatus[None]
     ) -> None:
-        config = self._pace.config if self._pace is not None else self.config
-        self._node = node = self._make_node(config, stopping, schedules=schedules, queues=queues)
+        session = self._opened("run")
+        cut_off: CancelScope | None = None
 
-        with bare():
-            await node.run(task_status=task_status)
+        try:
+            with bare(), kept_pace(self.config, self.backend, self._change_pace) as self._pace:
+                config = self._pace.config
+                self._node = node = self._make_node(config, stopping, session, schedules=schedules, queues=queues)
+
+                with session.at_work() as cut_off:
+                    await node.run(task_status=task_status)
+        except NotOpen:
+            # Whoever closed it may have cancelled us too, which then comes first.
+            await checkpoint()  # noqa: ASYNC120 - that is why
+            raise
+        finally:
+            # The session may wait for its guests, but nothing runs.
+            self._runs_no_more(stopping)
+
+        if cut_off.cancelled_caught:
+            await checkpoint()
+            raise NotOpen("run, left behind by whoever opened it,")
+
+    def _runs_no_more(self, stopping: Stopping) -> None:
+        if self._stopping is stopping:
+            self._node = self._stopping = self._pace = None
 
     def _change_pace(self, config: SchedulerConfig) -> None:
         if self._node is not None:
             self._node.change_pace(config)
 
     def _make_node(
-        self, config: SchedulerConfig, stopping: Stopping, *, schedules: bool, queues: Mapping[str, int]
+        self,
+        config: SchedulerConfig,
+        stopping: Stopping,
+        session: Session,
+        *,
+        schedules: bool,
+        queues: Mapping[str, int],
     ) -> Node:
         # A program that only enqueues does without.
         from anysched.runtime.node import Node
@@ -310,7 +358,7 @@ class Scheduler(Registry, Managing):
             lock=self.leader_lock if self.leader_lock is not None else Lock(ttl=config.lease),
             teller=self._teller,
             outage=self._outage,
-            listening=self._opened("run").listening,
+            listening=session.listening,
             jobs=self.jobs,
             declarations=self.declarations(),
             lifespan=self.lifespan,
@@ -325,31 +373,31 @@ class Scheduler(Registry, Managing):
     ) -> AsyncGenerator[Self]:
         """Open and run, around a body. Leaving the body is a graceful stop; an exception in it a fast one.
 
+        It stays open until the body is left, also after a :meth:`stop`.
+
         Args:
             schedules: as for :meth:`run`.
             queues: as for :meth:`run`.
 
         Raises:
-            Exception: what the body raised, as it was; or what :meth:`run` raised.
+            Exception: what the body raised, as it was; or what :meth:`run` raised; or a group of both.
         """
-        failure: BaseException | None = None
+        with self._going_to_run(queues) as (stopping, chosen):
+            async with self, self._beside(partial(self._run, stopping, schedules=schedules, queues=chosen)):
+                yield self
+                stopping.set()
 
-        with bare():
+    @asynccontextmanager
+    async def _beside(self, node: Callable[..., Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+        """A node beside a body, which is stopped at once if the body fails."""
+        body = Body()
+
+        with body.outcome():
             async with create_task_group() as group:
-                await group.start(partial(self.run, schedules=schedules, queues=queues))
+                await group.start(node)
 
-                try:
-                    yield self
-                except get_cancelled_exc_class():
-                    raise
-                except BaseException as error:  # noqa: BLE001 - raised again below, where no group wraps it
-                    failure = error
-                    group.cancel_scope.cancel(reason="the body failed")
-
-                self.stop()
-
-        if failure is not None:
-            raise failure
+                with body.kept(group.cancel_scope):
+                    yield
 
     def stop(self) -> None:
         """Begin a graceful stop: nothing new is taken; live attempts get ``shutdown_timeout`` to end.
@@ -451,61 +499,6 @@ class Scheduler(Registry, Managing):
         on_its_way = Submitting(home=self, backend=self.backend, enqueueing=session.enqueueing, teller=self._teller)
         return await on_its_way.submit(bounds, runs)
 
-    @overload
-    async def find(self, bound: BoundJob[T], *, key: None = None) -> Run[T] | None: ...
-
-    @overload
-    async def find(self, bound: None = None, *, key: str) -> Run[Any] | None: ...
-
-    async def find(self, bound: BoundJob[Any] | None = None, *, key: str | None = None) -> Run[Any] | None:
-        """The live run of that key, or of that call if it was enqueued with ``key=by_arguments``.
-
-        Args:
-            bound: the call, as ``job.bind(...)``; or
-            key: the key.
-
-        Returns:
-            Its handle, or ``None``.
-
-        Raises:
-            InvalidOption: neither or both are given, or it is something else.
-        """
-        backend = self._backend("find")
-
-        if (bound is None) == (key is None):
-            raise InvalidOption("key", key, "either a call or key=, not both and not neither")
-
-        if bound is not None:
-            check_kind("run", bound, BoundJob, "job.bind(...)")
-            key = bound.key_by_arguments
-
-        check_kind("key", key, str, "text")
-        run_id = await backend.find_key(key or "")
-        return None if run_id is None else await self.get_run(run_id)
-
-    async def get_run(self, run_id: str) -> Run[Any]:
-        """The handle of a stored run.
-
-        Raises:
-            RunNotFound: there is none of that id (any more).
-        """
-        info = await self.run_info(run_id)
-        job = self.jobs.get(info.job)
-        return Run(run_id, info.job, self, job.types if job is not None else None)
-
-    async def run_status(self, run_id: str) -> RunStatus:
-        """See :meth:`Run.status`."""
-        return (await self.run_info(run_id)).status
-
-    async def run_info(self, run_id: str) -> RunInfo:
-        """See :meth:`Run.info`."""
-        (record,) = await self._backend("info").get_runs([run_id])
-
-        if record is None:
-            raise RunNotFound(run_id)
-
-        return run_info(record)
-
     async def run_result(self, run_id: str, types: JobTypes | None) -> Any:
         """See :meth:`Run.result`."""
         session = self._opened("result")
@@ -518,56 +511,35 @@ class Scheduler(Registry, Managing):
         )
         return conclude(record, types)
 
-    async def cancel_run(self, run_id: str) -> None:
-        """See :meth:`Run.cancel`."""
-        if await self._backend("cancel").cancel(run_id) is None:
-            raise RunNotFound(run_id)
-
-    async def retry_run(self, run_id: str) -> None:
-        """See :meth:`Run.retry`."""
-        before = await self._backend("retry").revive(run_id)
-
-        if before is None:
-            raise RunNotFound(run_id)
-
-        if before != RunStatus.FAILED:
-            raise InvalidState(f"run {run_id!r}", before, "only a failed run can be retried", run_id=run_id)
-
-    async def reschedule_run(self, run_id: str, *, at: datetime | None, delay: Duration | None) -> None:
-        """See :meth:`Run.reschedule`."""
-        if (at is None) == (delay is None):
-            raise InvalidOption("at", at, "either at= or delay=, not both and not neither")
-
-        before = await self._backend("reschedule").reschedule(
-            run_id,
-            at_ms=to_ms(require_aware("at", at)) if at is not None else None,
-            delay_ms=milliseconds(delay, "delay") if delay is not None else None,
-        )
-
-        if before is None:
-            raise RunNotFound(run_id)
-
-        if before not in (RunStatus.SCHEDULED, RunStatus.READY, RunStatus.RETRYING):
-            allowed = "only one that is scheduled, ready or retrying can be moved to another time"
-            raise InvalidState(f"run {run_id!r}", before, allowed, run_id=run_id)
-
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _belongs_here(self, what: str) -> None:
-        if self._session is not None:
-            self._session.belongs_here(what)
+        session = self._session
+
+        if session is not None and session.has_died:
+            self._session = self._node = self._stopping = self._pace = None
+        elif session is not None:
+            session.belongs_here(what)
+
+    def _was_closed_under(self, task: int) -> bool:
+        """Whether what this task leaves is a session that ended before."""
+        if self._session is not None and self._session.knows(task):
+            return False
+
+        has_left = self._left_behind[task] > 0
+        self._left_behind -= Counter([task])
+        return has_left
 
     def _runs(self) -> bool:
         return self._node is not None
 
     def _opened(self, what: str) -> Session:
-        session = self._session
+        self._belongs_here(what)
 
-        if session is None:
+        if self._session is None:
             raise NotOpen(what)
 
-        session.belongs_here(what)
-        return session
+        return self._session
 
     def _backend(self, what: str) -> Backend:
         self._opened(what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from anysched import BackendRefused, BackendUnavailable, InvalidURL, Scheduler, ServerTooOld
+from anysched import BackendRefused, BackendUnavailable, InvalidURL, Scheduler, SchedulerConfig, ServerTooOld
 from anysched.backends.redis import backend
 from anysched.testing import RedisServer
 
@@ -41,6 +41,62 @@ async def test_a_user_without_permission_is_refused(server: RedisServer) -> None
 
     with anyio.fail_after(8), pytest.raises(BackendRefused, match="permission"):
         await Scheduler(f"redis://reader:pw@127.0.0.1:{server.port}").run()
+
+
+def allow(server: RedisServer, *rights: str) -> None:
+    everything = ("~*", "+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+time")
+    server.cli("ACL", "SETUSER", "worker", "reset", "on", ">pw", *everything, "resetchannels", *rights)
+
+
+async def test_a_user_without_channels_works_without_hints(server: RedisServer) -> None:
+    """Within a `tick_interval`, and told once; and so does a node whose user loses the channels while it runs.
+
+    Break: a subscription that is refused ends the node.
+    """
+    errors: list[Exception] = []
+    config = SchedulerConfig(tick_interval="500ms", on_error=lambda error, context: errors.append(error))
+    scheduler = Scheduler(f"redis://worker:pw@127.0.0.1:{server.port}", config=config)
+
+    @scheduler.job
+    async def work() -> int:
+        return 1
+
+    for rights in ((), ("&*",)):
+        allow(server, *rights)
+        errors.clear()
+
+        with anyio.fail_after(15):
+            async with scheduler.running():
+                assert 1 == await (await work.enqueue()).result()
+                server.cli("ACL", "SETUSER", "worker", "resetchannels")
+
+                while not any(isinstance(error, BackendRefused) for error in errors):  # noqa: ASYNC110 - it is told
+                    await anyio.sleep(0.01)
+
+                for _ in range(3):
+                    assert 1 == await (await work.enqueue()).result()
+
+                assert 1 == len([error for error in errors if isinstance(error, BackendRefused)])
+
+
+async def test_a_password_that_was_changed_ends_a_node_that_has_to_connect_again(server: RedisServer) -> None:
+    """By `BackendRefused`, bare, whichever of its loops meets it first.
+
+    Break: a nest of groups with an error in it about a scheduler that is not open.
+    """
+    allow(server, "&*")
+    scheduler = Scheduler(f"redis://worker:pw@127.0.0.1:{server.port}", config=SchedulerConfig(lease="3s"))
+
+    @scheduler.job
+    async def work() -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(20), pytest.raises(BackendRefused, match="password"):  # noqa: PT012 - it is left so
+        async with scheduler.running():
+            await work.enqueue()
+            server.cli("ACL", "SETUSER", "worker", "resetpass", ">new")
+            server.cli("CLIENT", "KILL", "USER", "worker")
+            await anyio.sleep_forever()
 
 
 async def test_a_server_that_is_too_old_is_refused(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,3 +234,29 @@ async def test_a_native_cancel_of_the_host_does_not_pierce_the_services(loop_nam
     await asyncio.wait([task])
     assert task.cancelled()
     assert began + 3 == made[0].ended_at
+
+
+async def test_a_native_cancel_of_the_host_in_the_moment_in_which_a_service_becomes_ready(loop_name: str) -> None:
+    """`Task.cancel()` of the host at any time while it starts a service: both end.
+
+    Break: shielded as soon as it says that it is ready, the service outlasts its start, whose end waits for it.
+    """
+    if loop_name == "trio":
+        pytest.skip("native cancellation is asyncio's")
+
+    import asyncio
+
+    async def host() -> None:
+        async with open_services(grace=GRACE) as services:
+            await services.start(Service().run)
+            await anyio.sleep_forever()
+
+    for passes in range(6):
+        task = asyncio.ensure_future(host())
+
+        for _ in range(passes):
+            await anyio.lowlevel.checkpoint()
+
+        task.cancel()
+        await asyncio.wait([task], timeout=GRACE + 1)
+        assert task.cancelled()

@@ -444,9 +444,17 @@ async def test_an_error_in_an_open_block_leaves_as_it_was() -> None:
         async with scheduler:
             raise ValueError("mine")
 
-    with pytest.RaisesGroup(ValueError):
-        async with scheduler:
-            raise ExceptionGroup("mine", [ValueError()])
+    for mine in (
+        ExceptionGroup("mine", [ValueError()]),
+        ExceptionGroup("mine", [ValueError(), KeyError()]),
+        ExceptionGroup("mine", [NotOpen("it"), NotOpen("it")]),
+    ):
+        for opening in (scheduler, scheduler.running()):
+            with pytest.raises(ExceptionGroup) as raised:
+                async with opening:
+                    raise mine
+
+            assert raised.value is mine
 
 
 async def test_a_crash_inside_leaves_bare() -> None:

@@ -6,6 +6,7 @@ again after a while anyway.
 What always holds:
 
 * After every (re)connection everybody is told to look, since what was hinted in between was lost.
+* A subscription that is refused ends nothing: whether we are served is decided by what we ask for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Backend, Hint
-from anysched.errors import BackendUnavailable
+from anysched.errors import BackendRefused, BackendUnavailable
 from anysched.runtime.persisting import Outage
 
 __all__ = ["Listening"]
@@ -26,6 +27,8 @@ __all__ = ["Listening"]
 _PAUSE = 0.2
 """Seconds before the subscription is made again after it was lost."""
 
+_NOW_AND_THEN = 10.0
+"""Seconds before it is tried again after it was refused: somebody has to grant a right for that."""
 
 _PATIENCE = 1.0
 """Seconds to wait for a subscription to stand before going on without."""
@@ -43,17 +46,21 @@ class Listening:
         backend: where hints come from.
         outage: told how the backend is doing.
         inbox: what to listen to first; :meth:`move` changes it.
+        on_refused: called when the subscription is refused, once until it stands again.
     """
 
     backend: Backend
     outage: Outage
     inbox: str
+    on_refused: Callable[[BackendRefused], None] = field(default=_nobody)
     on_work: Callable[[], None] = field(default=_nobody)
     on_take: Callable[[Hint], None] = field(default=_nobody)
     on_entries: Callable[[], None] = field(default=_nobody)
     on_cancel: Callable[[str], None] = field(default=_nobody)
     _wanted: Event = field(factory=Event, init=False)
     _standing: Event = field(factory=Event, init=False)
+    """Set also while it is refused, since nobody has to wait then."""
+    _refused: bool = field(default=False, init=False)
     _scope: CancelScope | None = field(default=None, init=False)
     _runs: dict[str, set[Event]] = field(factory=dict[str, "set[Event]"], init=False)
     _turns: dict[str, Event] = field(factory=dict[str, Event], init=False)
@@ -70,21 +77,25 @@ class Listening:
                     await self._listen()
                 except BackendUnavailable as error:
                     self.outage.begin(error)
+                except BackendRefused as error:
+                    self._be_refused(error)
 
-            self._standing = Event()
+            if not self._refused:
+                self._standing = Event()
 
             if not self._scope.cancelled_caught:
-                await sleep(_PAUSE)
+                await sleep(_NOW_AND_THEN if self._refused else _PAUSE)
 
     @property
     def stands(self) -> bool:
         """Whether a subscription stands, as far as is known here."""
-        return self._standing.is_set()
+        return self._standing.is_set() and not self._refused
 
     async def wanted(self) -> str:
         """Begin to listen, if that was not done yet; returns the inbox once the subscription stands.
 
-        Does not wait for a backend that cannot be reached: then hints are lost, which everybody has to expect.
+        Does not wait for a backend that cannot be reached, or refuses it: then hints are lost, which everybody has to
+        expect.
         """
         self._wanted.set()
 
@@ -151,8 +162,18 @@ class Listening:
     async def _listen(self) -> None:
         await self.backend.listen(self.inbox, self.deliver, task_status=_Standing(self._stands))
 
+    def _be_refused(self, error: BackendRefused) -> None:
+        self._standing.set()
+
+        if not self._refused:
+            self._refused = True
+            told = BackendRefused(f"hints are refused, and made up for by looking every tick_interval: {error}")
+            told.__cause__ = error
+            self.on_refused(told)
+
     def _stands(self) -> None:
         self.outage.end()
+        self._refused = False
         self._standing.set()
         self.on_work()
         self.on_entries()

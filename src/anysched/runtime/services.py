@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from math import inf
 from typing import Any, Protocol
 
 from anyio import (
@@ -27,7 +26,6 @@ from anyio import (
     CancelScope,
     Event,
     create_task_group,
-    current_effective_deadline,
     current_time,
 )
 from anyio.abc import TaskGroup, TaskStatus
@@ -62,7 +60,10 @@ class Services:
         Returns:
             What the service passed to ``task_status.started()``.
         """
-        return await self._group.start(self._keep, service, finishes)
+        scope, value = await self._group.start(self._keep, service, finishes)
+        # Not before it has come back to whoever starts it: cancelled natively meanwhile, that one waits for its end.
+        scope.shield = True
+        return value
 
     def close(self) -> None:
         """The body has been left: let the finishing services finish, within ``grace`` seconds."""
@@ -86,7 +87,7 @@ class Services:
                 if self.closing.is_set():
                     scope.cancel(reason="the group is closing")
 
-                await service(task_status=_ShieldedFromThen(task_status, scope))
+                await service(task_status=_BringsScope(task_status, scope))
         except BaseException:
             # A sibling must not go on under its shield while the group unwinds because of us.
             for other in self._finishing | self._others:
@@ -104,17 +105,14 @@ class Services:
 
 
 @define(eq=False)
-class _ShieldedFromThen(TaskStatus[Any]):
-    """Passes on that a service is ready, and shields it from then on."""
+class _BringsScope(TaskStatus[Any]):
+    """Passes on that a service is ready, and the scope by which it is shielded."""
 
     _passed_to: TaskStatus[Any]
     _scope: CancelScope
 
     def started(self, value: Any = None) -> None:
-        # Cancelled in this very moment, it stays with whoever starts it, and has to end with that.
-        is_cancelled = current_effective_deadline() == -inf
-        self._passed_to.started(value)
-        self._scope.shield = not is_cancelled
+        self._passed_to.started((self._scope, value))
 
 
 @asynccontextmanager
