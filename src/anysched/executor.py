@@ -89,6 +89,16 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         return pack_error(error.with_traceback(traceback.tb_next if traceback else None))  # noqa: ASYNC104 - as above
 
 
+def _to_its_end(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, GeneratorExit | None]:
+    """Call a function in a thread. A ``GeneratorExit`` becomes a value: thrown into the task, it would close that."""
+    try:
+        return function(*args, **kwargs), None
+    except GeneratorExit as error:
+        return None, error
+
+
 def _at_least_one(instance: object, attribute: Any, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidOption(attribute.name, value, "a whole number from 1")
@@ -263,7 +273,12 @@ class Executor:
             return await function(*args, **kwargs)
 
         if runs_in == "thread":
-            return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._threads)
+            value, closing = await to_thread.run_sync(_to_its_end, function, args, kwargs, limiter=self._threads)
+
+            if closing is not None:
+                raise closing
+
+            return value
 
         bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs)
 
@@ -327,5 +342,11 @@ class Executor:
         instant = current_time()
 
         if instant >= self._breathe_at:
-            await checkpoint()
+            try:
+                await checkpoint()
+            except get_cancelled_exc_class():  # noqa: ASYNC103 - only ours has to pass
+                # On asyncio a piece may have cancelled the task that it was in, and have ended before it noticed.
+                if current_effective_deadline() == -inf:
+                    raise
+
             self._breathe_at = current_time() + _BREATH

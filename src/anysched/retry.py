@@ -278,9 +278,9 @@ def decide(
         random: for the jitter.
     """
     leaves = list(_leaves(error))
-    asked = [leaf.delay for leaf in leaves if isinstance(leaf, RetryAfter | Snooze)]
+    asked = [leaf.delay for leaf in leaves if isinstance(leaf, RetryAfter | Snooze) and _has_delay(leaf)]
 
-    if leaves and all(isinstance(leaf, Snooze) for leaf in leaves):
+    if asked and len(asked) == len(leaves) and all(isinstance(leaf, Snooze) for leaf in leaves):
         return Decision("snooze", max(asked))
 
     refused = next(filter(None, (_refusal(leaf, policy) for leaf in leaves)), "")
@@ -302,15 +302,26 @@ def _refusal(leaf: BaseException, policy: RetryPolicy) -> str:
     if isinstance(leaf, DoNotRetry):
         return "not to be retried"
 
-    if isinstance(leaf, RetryAfter | Snooze) or policy.retries(leaf):
-        return ""
+    if isinstance(leaf, RetryAfter | Snooze):
+        return "" if _has_delay(leaf) else f"the delay of {type(leaf).__name__} is no length of time from 0"
 
-    return f"{type(leaf).__name__} is not retried"
+    return "" if policy.retries(leaf) else f"{type(leaf).__name__} is not retried"
+
+
+def _has_delay(leaf: RetryAfter | Snooze) -> bool:
+    """Whether its delay can be had: a subclass may never have called ``__init__``, and an attribute can be set."""
+    delay: object = getattr(leaf, "delay", None)
+    return isinstance(delay, timedelta) and delay >= timedelta(0)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(member)
-    else:
-        yield error
+    # Without recursion: a group may be nested deeper than that goes.
+    left = [error]
+
+    while left:
+        one = left.pop()
+
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(reversed(cast("BaseExceptionGroup[BaseException]", one).exceptions))
+        else:
+            yield one

@@ -155,6 +155,31 @@ def test_what_follows_a_failed_attempt(error: Exception, policy: RetryPolicy, at
     assert expected == decide(error, policy=policy, attempt=attempt)
 
 
+def without_delay(kind: type[Any]) -> Exception:
+    error: Exception = kind("1s")
+    del error.__dict__["delay"]
+    return error
+
+
+@pytest.mark.parametrize("kind", [RetryAfter, Snooze])
+def test_a_delay_that_was_never_set_cannot_be_waited_for(kind: type[Any]) -> None:
+    """A subclass may never have called the `__init__` that sets it. It fails, also among others."""
+    expected = Decision("fail", reason=f"the delay of {kind.__name__} is no length of time from 0")
+
+    for error in (without_delay(kind), group(kind("1s"), without_delay(kind))):
+        assert expected == decide(error, policy=POLICY, attempt=1)
+
+
+def test_a_group_may_be_nested_without_end() -> None:
+    """It is judged by what is in it all the same."""
+    error: Exception = KeyError()
+
+    for _ in range(5_000):
+        error = group(error)
+
+    assert Decision("fail", reason="KeyError is not retried") == decide(error, policy=POLICY, attempt=1)
+
+
 def broken_strategy(attempt: int) -> float:
     raise ZeroDivisionError("oops")
 

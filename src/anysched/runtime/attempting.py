@@ -19,6 +19,7 @@ What always holds:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import Context
 from datetime import datetime
@@ -314,9 +315,16 @@ class Attempting:
         if self.live.get(run.id) is attempt:
             del self.live[run.id]
 
-        self.report(self.judge.outcome(attempt, ending, took))
+        self.report(self._outcome(attempt, took))
         # The slot may wait for long with this in its hands, and an error holds on to the handler's variables.
         ending.value = ending.error = None
+
+    def _outcome(self, attempt: LiveAttempt, took: float) -> Outcome:
+        try:
+            return self.judge.outcome(attempt, attempt.ending, took)
+        except Exception as broken:  # noqa: BLE001 - the last net
+            # It would take the node down, and then every other that takes the run, for ever.
+            return self.judge.beyond_judging(attempt, broken)
 
     def _seconds_left(self, run: ClaimedRun, limit: float | None) -> float:
         """The time limit, or what is left until the deadline by the backend's clock, whichever is less."""
@@ -369,12 +377,12 @@ async def _listen_to(handler: Any, ending: Ending) -> None:
         ending.value = await handler
         ending.returned = True
     except Exception as error:  # noqa: BLE001 - a handler's exception is data
-        ending.error = error.with_traceback(_from_handler(error.__traceback__))
+        # Its class may have methods and attributes of its own by these names.
+        ending.error = BaseException.with_traceback(error, _from_handler(sys.exc_info()[2]))
     except KeyboardInterrupt:
         raise
     except BaseExceptionGroup as group:
-        cancelled, rest = group.split((get_cancelled_exc_class(), KeyboardInterrupt))
-        ending.error = rest
+        cancelled, ending.error = _split(group)
 
         if cancelled is not None:
             raise cancelled from None
@@ -383,6 +391,14 @@ async def _listen_to(handler: Any, ending: Ending) -> None:
             raise
 
         ending.error = error
+
+
+def _split(group: BaseExceptionGroup[Any]) -> tuple[BaseException | None, BaseException | None]:
+    """What of a group has to pass, and what is data."""
+    try:
+        return group.split((get_cancelled_exc_class(), KeyboardInterrupt))
+    except Exception:  # noqa: BLE001 - it is nested without end, or of a class of the handler's that does not split
+        return None, group
 
 
 def _from_handler(traceback: TracebackType | None) -> TracebackType | None:
