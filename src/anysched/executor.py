@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from math import inf
@@ -89,6 +90,16 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         return pack_error(error.with_traceback(traceback.tb_next if traceback else None))  # noqa: ASYNC104 - as above
 
 
+def get_ready(module: str) -> None:
+    """Import a module, here: in a worker process. Why it cannot be is said when a function of it is called."""
+    with suppress(Exception):
+        import_module(module)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
 def _to_its_end(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, GeneratorExit | None]:
@@ -125,6 +136,10 @@ class Executor:
     _closing: Event | None = field(default=None, init=False)
     _threads: CapacityLimiter | None = field(default=None, init=False)
     _processes: CapacityLimiter | None = field(default=None, init=False)
+    _boundless: CapacityLimiter | None = field(default=None, init=False)
+    """For what has its place already."""
+    _ready: int = field(default=0, init=False)
+    """At most so many worker processes wait for a function, some of them unless they have died meanwhile."""
     _breathe_at: float = field(default=-inf, init=False)
     _go: Event | None = field(default=None, init=False)
     """Set for the slot that waits, while there is one."""
@@ -143,7 +158,9 @@ class Executor:
         self._breathe_at = -inf
         # Limiters belong to an event loop, and an executor may see several, one after the other.
         self._threads = CapacityLimiter(self.max_threads or self.max_concurrent)
+        self._boundless = CapacityLimiter(inf)
         self._processes = None
+        self._ready = 0
 
         try:
             async with create_task_group() as attempts:
@@ -254,6 +271,7 @@ class Executor:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         runs_in: Literal["loop", "thread", "process"],
+        begins: Callable[[], None] = _nothing,
     ) -> Any:
         """Call a function where it belongs, and return what it returns.
 
@@ -264,35 +282,57 @@ class Executor:
             runs_in: ``"loop"``; ``"thread"``: awaited to its end even if cancelled, it may poll
                 ``anyio.from_thread.check_cancelled()``; ``"process"``: killed if cancelled, its arguments are
                 pickled on their way to the worker process.
+            begins: called in the loop when there is a thread or a process for the function, just before it is called.
+                What it raises is raised here, and the function not called.
 
         Raises:
             BaseException: what the function raised. From a process it comes as an instance of the same class, or of one
                 made in its likeness, with its traceback as text in its cause.
         """
         if runs_in == "loop":
+            begins()
             return await function(*args, **kwargs)
 
-        if runs_in == "thread":
-            value, closing = await to_thread.run_sync(_to_its_end, function, args, kwargs, limiter=self._threads)
+        if runs_in == "process":
+            from anysched.runtime.crossing import unpack
 
-            if closing is not None:
-                raise closing
+            return unpack(await self._call_in_process(function, args, kwargs, begins))
 
-            return value
+        async with self._threads or nullcontext():
+            begins()
+            value, closing = await to_thread.run_sync(_to_its_end, function, args, kwargs, limiter=self._boundless)
 
-        bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs)
+        if closing is not None:
+            raise closing
 
+        return value
+
+    async def _call_in_process(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], begins: Callable[[], None]
+    ) -> bytes:
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process
 
-        from anysched.runtime.crossing import unpack
+        module = function.__module__
+        bound = partial(call_by_name, module, function.__qualname__, args, kwargs)
+        run_sync = partial(to_process.run_sync, cancellable=True, limiter=self._boundless)
 
         if self._processes is None:
             self._processes = CapacityLimiter(
                 self.max_processes or to_process.current_default_process_limiter().total_tokens
             )
 
-        return unpack(await to_process.run_sync(bound, cancellable=True, limiter=self._processes))
+        async with self._processes:
+            # What a process needs to start, and to import the program, is not the function's time.
+            if self._ready:
+                self._ready -= 1
+            else:
+                await run_sync(get_ready, module)
+
+            begins()
+            answer = await run_sync(bound)
+            self._ready += 1
+            return answer
 
     def statistics(self) -> ExecutorStatistics:
         """A snapshot."""
