@@ -76,11 +76,12 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
     Returns:
         How it ended, for :func:`~anysched.runtime.crossing.unpack`.
     """
-    from anysched.runtime.crossing import pack_error, pack_value
+    from anysched.runtime.crossing import pack_error, pack_value, streams_of_its_own
 
     try:
-        found = getattr(import_module(module), name)
-        return pack_value(getattr(found, "function", found)(*args, **kwargs))
+        with streams_of_its_own():
+            found = getattr(import_module(module), name)
+            return pack_value(getattr(found, "function", found)(*args, **kwargs))
     except KeyboardInterrupt:
         # It means us all.
         raise
@@ -92,7 +93,9 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
 
 def get_ready(module: str) -> None:
     """Import a module, here: in a worker process. Why it cannot be is said when a function of it is called."""
-    with suppress(Exception):
+    from anysched.runtime.crossing import streams_of_its_own
+
+    with suppress(Exception), streams_of_its_own():
         import_module(module)
 
 
@@ -288,6 +291,7 @@ class Executor:
         Raises:
             BaseException: what the function raised. From a process it comes as an instance of the same class, or of one
                 made in its likeness, with its traceback as text in its cause.
+            BrokenWorkerProcess: of AnyIO; the process has ended before it answered, or could not be prepared: why.
         """
         if runs_in == "loop":
             begins()
@@ -313,6 +317,8 @@ class Executor:
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process
 
+        from anysched.runtime.crossing import in_words
+
         module = function.__module__
         bound = partial(call_by_name, module, function.__qualname__, args, kwargs)
         run_sync = partial(to_process.run_sync, cancellable=True, limiter=self._boundless)
@@ -324,13 +330,17 @@ class Executor:
 
         async with self._processes:
             # What a process needs to start, and to import the program, is not the function's time.
-            if self._ready:
-                self._ready -= 1
-            else:
-                await run_sync(get_ready, module)
+            with in_words():
+                if self._ready:
+                    self._ready -= 1
+                else:
+                    await run_sync(get_ready, module)
 
             begins()
-            answer = await run_sync(bound)
+
+            with in_words():
+                answer = await run_sync(bound)
+
             self._ready += 1
             return answer
 

@@ -119,7 +119,8 @@ class Job(Generic[P, R_co]):
         expires: a run that was not started this long after it was due, never is; None: no limit.
         result_ttl: how long an ended run is kept, at least 10 s; None: as the configuration says.
         max_concurrent: live attempts of this job at once, across the cluster; None: no limit.
-        runs_in: ``"loop"``, ``"thread"`` or ``"process"``.
+        runs_in: ``"loop"``, ``"thread"`` or ``"process"``. Processes read the program that was started: guard what
+            starts it by ``if __name__ == "__main__":``.
     """
 
     function: Callable[..., Any]

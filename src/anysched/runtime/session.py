@@ -24,6 +24,7 @@ from anysched.backends import Backend, Enqueued, NewRun
 from anysched.errors import InvalidState
 from anysched.identifiers import make_node_id
 from anysched.runtime.batching import Batcher
+from anysched.runtime.crossing import require_started_program
 from anysched.runtime.listening import Listening
 from anysched.runtime.persisting import Outage
 from anysched.runtime.services import open_services
@@ -69,6 +70,7 @@ class Session(AsyncContextManagerMixin):
     _quiet: Event = field(factory=Event, init=False)
 
     def __attrs_post_init__(self) -> None:
+        require_started_program()
         self.listening = Listening(backend=self.backend, outage=self.outage, inbox=make_node_id())
         self.enqueueing = Batcher(send=self.backend.enqueue, max_items=1_000, weigh=_weight)
         self._quiet.set()
