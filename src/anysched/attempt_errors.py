@@ -7,6 +7,7 @@ thousand frames. Whatever it is, an :class:`~anysched.run.AttemptError` comes ou
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -44,23 +45,12 @@ _decoder = msgspec.json.Decoder(_StoredAttempt)
 
 
 def describe_error(error: BaseException) -> AttemptError:
-    """An exception, as far as it can be written down. Never raises an ``Exception`` itself."""
-    kind = type(error)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-
-    try:
-        message = str(error)
-    except Exception as reason:  # noqa: BLE001 (the handler's code)
-        message = f"(its str() raised {type(reason).__name__})"
-
-    try:
-        # A few frames of each of a few members of a group: what is cut away anyway is not formatted first.
-        formatted = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
-        text = "".join(formatted.format())
-    except Exception as reason:  # noqa: BLE001 (as above; a source file may also be unreadable)
-        text = f"(its traceback cannot be formatted: {type(reason).__name__})"
-
-    return AttemptError(_head(name, _LONGEST_NAME), _head(message, MESSAGE_LIMIT), _tail(text, TRACEBACK_LIMIT))
+    """An exception, as far as it can be written down. Raises nothing itself, but for ``KeyboardInterrupt``."""
+    return AttemptError(
+        _said(lambda: _head(_name(type(error)), _LONGEST_NAME), "(a class whose name cannot be had: {})"),
+        _said(lambda: _head(str(error), MESSAGE_LIMIT), "(its str() raised {})"),
+        _said(lambda: _tail(_formatted(error), TRACEBACK_LIMIT), "(its traceback cannot be formatted: {})"),
+    )
 
 
 def lost_worker(times: int) -> AttemptError:
@@ -95,6 +85,27 @@ def decode_attempt(text: str) -> Attempt:
 
     error = AttemptError(stored.type, stored.message, stored.traceback) if stored.type else None
     return Attempt(number=stored.number, started_at=started_at, ended_at=ended_at, error=error, node=stored.node)
+
+
+def _said(say: Callable[[], str], otherwise: str) -> str:
+    """What the handler's code says, or what it raised: that may be anything, also ``SystemExit``."""
+    try:
+        return say()
+    except KeyboardInterrupt:
+        # It means us all.
+        raise
+    except BaseException as reason:  # noqa: BLE001, ASYNC103 - as above; and nothing is awaited here
+        return otherwise.format(type(reason).__name__)
+
+
+def _name(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _formatted(error: BaseException) -> str:
+    # A few frames of each of a few members of a group: what is cut away anyway is not formatted first.
+    formatted = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
+    return "".join(formatted.format())
 
 
 def _check_instants(*instants_ms: int) -> None:

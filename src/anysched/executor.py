@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from math import inf
@@ -76,11 +77,12 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
     Returns:
         How it ended, for :func:`~anysched.runtime.crossing.unpack`.
     """
-    from anysched.runtime.crossing import pack_error, pack_value
+    from anysched.runtime.crossing import pack_error, pack_value, streams_of_its_own
 
     try:
-        found = getattr(import_module(module), name)
-        return pack_value(getattr(found, "function", found)(*args, **kwargs))
+        with streams_of_its_own():
+            found = getattr(import_module(module), name)
+            return pack_value(getattr(found, "function", found)(*args, **kwargs))
     except KeyboardInterrupt:
         # It means us all.
         raise
@@ -88,6 +90,28 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         # Also SystemExit: AnyIO's worker would end by it, and the next function that is sent there fail.
         traceback = error.__traceback__
         return pack_error(error.with_traceback(traceback.tb_next if traceback else None))  # noqa: ASYNC104 - as above
+
+
+def get_ready(module: str) -> None:
+    """Import a module, here: in a worker process. Why it cannot be is said when a function of it is called."""
+    from anysched.runtime.crossing import streams_of_its_own
+
+    with suppress(Exception), streams_of_its_own():
+        import_module(module)
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _to_its_end(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, GeneratorExit | None]:
+    """Call a function in a thread. A ``GeneratorExit`` becomes a value: thrown into the task, it would close that."""
+    try:
+        return function(*args, **kwargs), None
+    except GeneratorExit as error:
+        return None, error
 
 
 def _at_least_one(instance: object, attribute: Any, value: object) -> None:
@@ -116,6 +140,10 @@ class Executor:
     _closing: Event | None = field(default=None, init=False)
     _threads: CapacityLimiter | None = field(default=None, init=False)
     _processes: CapacityLimiter | None = field(default=None, init=False)
+    _boundless: CapacityLimiter | None = field(default=None, init=False)
+    """For what has its place already."""
+    _ready: int = field(default=0, init=False)
+    """At most so many worker processes wait for a function, some of them unless they have died meanwhile."""
     _breathe_at: float = field(default=-inf, init=False)
     _go: Event | None = field(default=None, init=False)
     """Set for the slot that waits, while there is one."""
@@ -134,7 +162,9 @@ class Executor:
         self._breathe_at = -inf
         # Limiters belong to an event loop, and an executor may see several, one after the other.
         self._threads = CapacityLimiter(self.max_threads or self.max_concurrent)
+        self._boundless = CapacityLimiter(inf)
         self._processes = None
+        self._ready = 0
 
         try:
             async with create_task_group() as attempts:
@@ -245,6 +275,7 @@ class Executor:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         runs_in: Literal["loop", "thread", "process"],
+        begins: Callable[[], None] = _nothing,
     ) -> Any:
         """Call a function where it belongs, and return what it returns.
 
@@ -255,30 +286,64 @@ class Executor:
             runs_in: ``"loop"``; ``"thread"``: awaited to its end even if cancelled, it may poll
                 ``anyio.from_thread.check_cancelled()``; ``"process"``: killed if cancelled, its arguments are
                 pickled on their way to the worker process.
+            begins: called in the loop when there is a thread or a process for the function, just before it is called.
+                What it raises is raised here, and the function not called.
 
         Raises:
             BaseException: what the function raised. From a process it comes as an instance of the same class, or of one
                 made in its likeness, with its traceback as text in its cause.
+            BrokenWorkerProcess: of AnyIO; the process has ended before it answered, or could not be prepared: why.
         """
         if runs_in == "loop":
+            begins()
             return await function(*args, **kwargs)
 
-        if runs_in == "thread":
-            return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._threads)
+        if runs_in == "process":
+            from anysched.runtime.crossing import unpack
 
-        bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs)
+            return unpack(await self._call_in_process(function, args, kwargs, begins))
 
+        async with self._threads or nullcontext():
+            begins()
+            value, closing = await to_thread.run_sync(_to_its_end, function, args, kwargs, limiter=self._boundless)
+
+        if closing is not None:
+            raise closing
+
+        return value
+
+    async def _call_in_process(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], begins: Callable[[], None]
+    ) -> bytes:
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process
 
-        from anysched.runtime.crossing import unpack
+        from anysched.runtime.crossing import in_words
+
+        module = function.__module__
+        bound = partial(call_by_name, module, function.__qualname__, args, kwargs)
+        run_sync = partial(to_process.run_sync, cancellable=True, limiter=self._boundless)
 
         if self._processes is None:
             self._processes = CapacityLimiter(
                 self.max_processes or to_process.current_default_process_limiter().total_tokens
             )
 
-        return unpack(await to_process.run_sync(bound, cancellable=True, limiter=self._processes))
+        async with self._processes:
+            # What a process needs to start, and to import the program, is not the function's time.
+            with in_words():
+                if self._ready:
+                    self._ready -= 1
+                else:
+                    await run_sync(get_ready, module)
+
+            begins()
+
+            with in_words():
+                answer = await run_sync(bound)
+
+            self._ready += 1
+            return answer
 
     def statistics(self) -> ExecutorStatistics:
         """A snapshot."""
@@ -328,5 +393,11 @@ class Executor:
         instant = current_time()
 
         if instant >= self._breathe_at:
-            await checkpoint()
+            try:
+                await checkpoint()
+            except get_cancelled_exc_class():  # noqa: ASYNC103 - only ours has to pass
+                # On asyncio a piece may have cancelled the task that it was in, and have ended before it noticed.
+                if current_effective_deadline() == -inf:
+                    raise
+
             self._breathe_at = current_time() + _BREATH

@@ -115,12 +115,13 @@ class Job(Generic[P, R_co]):
         name: what it is called by, in storage and on every node.
         queue: where its runs wait.
         priority: -100 to 100; the highest goes first within a queue.
-        timeout: of one attempt; None: unlimited.
+        timeout: of one attempt, from when its function is called; None: unlimited.
         retry: what follows a failed attempt.
         expires: a run that was not started this long after it was due, never is; None: no limit.
         result_ttl: how long an ended run is kept, at least 10 s; None: as the configuration says.
         max_concurrent: live attempts of this job at once, across the cluster; None: no limit.
-        runs_in: ``"loop"``, ``"thread"`` or ``"process"``.
+        runs_in: ``"loop"``, ``"thread"`` or ``"process"``. Processes read the program that was started: guard what
+            starts it by ``if __name__ == "__main__":``.
     """
 
     function: Callable[..., Any]

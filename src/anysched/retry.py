@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import random as _random
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
@@ -24,7 +28,7 @@ Strategy: TypeAlias = Literal["exponential", "linear", "fixed"] | Callable[[int]
 ErrorNames: TypeAlias = tuple[type[BaseException] | str, ...]
 
 _STRATEGIES: Final = ("exponential", "linear", "fixed")
-_ERRORS_ALLOWED: Final = "exception classes, or their names as 'module.qualname'"
+_ERRORS_ALLOWED: Final = "exception classes, or their names as 'module.qualname', such as 'app.tasks.Busy'"
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -87,8 +91,11 @@ def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], floa
         number = isinstance(value, int | float) and not isinstance(value, bool)
 
         # A comparison with NaN is false.
-        if number and lowest <= value <= highest and math.isfinite(value):
-            return float(value)
+        if number and lowest <= value <= highest:
+            # Of an integer that is too large for one it raises.
+            with suppress(OverflowError):
+                if math.isfinite(value):
+                    return float(value)
 
         most = f" to {highest:g}" if math.isfinite(highest) else ""
         raise InvalidOption(name, value, f"a number from {lowest:g}{most}")
@@ -105,14 +112,21 @@ def _to_errors(name: str) -> Callable[[Any], ErrorNames]:
         items: tuple[Any, ...] = tuple(cast("list[Any]", value)) if isinstance(value, tuple | list) else (value,)
 
         for item in items:
-            is_class = isinstance(item, type) and issubclass(cast("type[Any]", item), BaseException)
-
-            if not is_class and not (isinstance(item, str) and item):
+            if not _is_error(item) and not (isinstance(item, str) and _is_name(item)):
                 raise InvalidOption(name, cast("Any", item), _ERRORS_ALLOWED)
 
-        return items
+        return tuple(f"builtins.{item}" if isinstance(item, str) and "." not in item else item for item in items)
 
     return convert
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can be a class's name: of one that is built in it does without the module."""
+    return all(text.split(".")) if "." in text else _is_error(getattr(builtins, text, None))
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 @frozen(kw_only=True)
@@ -128,7 +142,9 @@ class RetryPolicy:
             the number of the failed attempt. If that raises, the run fails, and the error handler is told.
         jitter: which part of each delay is left to chance, 0 to 1: a delay of 10 s with a jitter of 0.2 becomes
             anything from 8 s to 10 s, so that what failed together does not come back together.
-        retry_on: what is retried: classes, or names as ``"module.qualname"``; their subclasses are, too.
+        retry_on: what is retried: classes, or names as ``"module.qualname"``, of a built-in class without the module;
+            their subclasses are, too. Stored with a run, a class of the started script has the name that it has to
+            whoever imports that.
         give_up_on: what is not, though it is of a class in ``retry_on``.
 
     Raises:
@@ -167,7 +183,8 @@ class RetryPolicy:
 
     def retries(self, error: BaseException) -> bool:
         """Whether an exception that is not a group is one to be retried."""
-        names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+        kinds = type(error).__mro__
+        names = {f"{kind.__module__}.{kind.__qualname__}" for kind in kinds} | {_name_of(kind) for kind in kinds}
         return _matches(error, names, self.retry_on) and not _matches(error, names, self.give_up_on)
 
     def _microseconds(self, attempt: int) -> float:
@@ -229,7 +246,22 @@ class RetryPolicy:
 
 
 def _names_of(errors: ErrorNames) -> list[str]:
-    return [error if isinstance(error, str) else f"{error.__module__}.{error.__qualname__}" for error in errors]
+    return [error if isinstance(error, str) else _name_of(error) for error in errors]
+
+
+def _name_of(kind: type[Any]) -> str:
+    """The name that a class has everywhere: the started script is a module of another name to whoever imports it."""
+    return f"{_main_module() if kind.__module__ == '__main__' else kind.__module__}.{kind.__qualname__}"
+
+
+def _main_module() -> str:
+    main = sys.modules.get("__main__")
+    spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+
+    if spec is not None:
+        return cast("str", spec.name)
+
+    return Path(path).stem if path else "__main__"
 
 
 _STORED_DEFAULTS: Final[Mapping[str, Any]] = {
@@ -282,9 +314,9 @@ def decide(
         random: for the jitter.
     """
     leaves = list(_leaves(error))
-    asked = [leaf.delay for leaf in leaves if isinstance(leaf, RetryAfter | Snooze)]
+    asked = [leaf.delay for leaf in leaves if isinstance(leaf, RetryAfter | Snooze) and _has_delay(leaf)]
 
-    if leaves and all(isinstance(leaf, Snooze) for leaf in leaves):
+    if asked and len(asked) == len(leaves) and all(isinstance(leaf, Snooze) for leaf in leaves):
         return Decision("snooze", max(asked))
 
     refused = next(filter(None, (_refusal(leaf, policy) for leaf in leaves)), "")
@@ -306,15 +338,26 @@ def _refusal(leaf: BaseException, policy: RetryPolicy) -> str:
     if isinstance(leaf, DoNotRetry):
         return "not to be retried"
 
-    if isinstance(leaf, RetryAfter | Snooze) or policy.retries(leaf):
-        return ""
+    if isinstance(leaf, RetryAfter | Snooze):
+        return "" if _has_delay(leaf) else f"the delay of {type(leaf).__name__} is no length of time from 0"
 
-    return f"{type(leaf).__name__} is not retried"
+    return "" if policy.retries(leaf) else f"{type(leaf).__name__} is not retried"
+
+
+def _has_delay(leaf: RetryAfter | Snooze) -> bool:
+    """Whether its delay can be had: a subclass may never have called ``__init__``, and an attribute can be set."""
+    delay: object = getattr(leaf, "delay", None)
+    return isinstance(delay, timedelta) and delay >= timedelta(0)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(member)
-    else:
-        yield error
+    # Without recursion: a group may be nested deeper than that goes.
+    left = [error]
+
+    while left:
+        one = left.pop()
+
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(reversed(cast("BaseExceptionGroup[BaseException]", one).exceptions))
+        else:
+            yield one

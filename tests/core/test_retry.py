@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +83,7 @@ def test_the_longest_policy_does_not_overflow() -> None:
         ({"max_retries": True}, "invalid max_retries True"),
         ({"multiplier": 0.5}, "invalid multiplier 0.5: expected a number from 1"),
         ({"multiplier": float("inf")}, "invalid multiplier inf"),
+        ({"multiplier": 10**400}, "invalid multiplier 'an integer of 1329 bits'"),
         ({"jitter": 1.1}, "invalid jitter 1.1: expected a number from 0 to 1"),
         ({"jitter": float("nan")}, "invalid jitter nan"),
         ({"jitter": "0"}, "invalid jitter '0'"),
@@ -86,6 +92,12 @@ def test_the_longest_policy_does_not_overflow() -> None:
         ({"retry_on": 5}, "invalid retry_on 5: expected exception classes"),
         ({"retry_on": (ValueError, int)}, "invalid retry_on <class 'int'>"),
         ({"give_up_on": [""]}, "invalid give_up_on ''"),
+        (
+            {"retry_on": "Flaky"},
+            "invalid retry_on 'Flaky': expected exception classes, or their names as 'module.qualname'",
+        ),
+        ({"retry_on": ["app..Flaky"]}, "invalid retry_on 'app..Flaky'"),
+        ({"give_up_on": "int"}, "invalid give_up_on 'int'"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused(options: dict[str, Any], complaint: str) -> None:
@@ -155,6 +167,31 @@ def test_what_follows_a_failed_attempt(error: Exception, policy: RetryPolicy, at
     assert expected == decide(error, policy=policy, attempt=attempt)
 
 
+def without_delay(kind: type[Any]) -> Exception:
+    error: Exception = kind("1s")
+    del error.__dict__["delay"]
+    return error
+
+
+@pytest.mark.parametrize("kind", [RetryAfter, Snooze])
+def test_a_delay_that_was_never_set_cannot_be_waited_for(kind: type[Any]) -> None:
+    """A subclass may never have called the `__init__` that sets it. It fails, also among others."""
+    expected = Decision("fail", reason=f"the delay of {kind.__name__} is no length of time from 0")
+
+    for error in (without_delay(kind), group(kind("1s"), without_delay(kind))):
+        assert expected == decide(error, policy=POLICY, attempt=1)
+
+
+def test_a_group_may_be_nested_without_end() -> None:
+    """It is judged by what is in it all the same."""
+    error: Exception = KeyError()
+
+    for _ in range(5_000):
+        error = group(error)
+
+    assert Decision("fail", reason="KeyError is not retried") == decide(error, policy=POLICY, attempt=1)
+
+
 def broken_strategy(attempt: int) -> float:
     raise ZeroDivisionError("oops")
 
@@ -217,6 +254,54 @@ def test_a_stored_policy_knows_classes_by_name() -> None:
 
     assert {"max_retries": 5, "retry_on": ["builtins.OSError", "my.Error"]} == stored
     assert "retry" == decide(ConnectionError(), policy=RetryPolicy.from_dict(stored), attempt=1).kind
+    assert "fail" == decide(ValueError(), policy=RetryPolicy.from_dict(stored), attempt=1).kind
+
+
+def test_a_built_in_class_needs_no_module_in_its_name() -> None:
+    """Without it the name would be nobody's."""
+    policy = RetryPolicy(retry_on="LookupError")
+
+    assert ["builtins.LookupError"] == policy.to_dict()["retry_on"]
+    assert "retry" == decide(KeyError(), policy=policy, attempt=1).kind
+    assert "fail" == decide(ValueError(), policy=policy, attempt=1).kind
+
+
+SCRIPT = """
+import json, sys
+from anysched import RetryPolicy
+from anysched.retry import decide
+
+class Flaky(Exception):
+    pass
+
+policy = RetryPolicy(retry_on=(Flaky,))
+
+if __name__ == "__main__":
+    stored = policy.to_dict()
+    by_name = [RetryPolicy.from_dict(stored), RetryPolicy(retry_on="__main__.Flaky")]
+    print(json.dumps([stored, [decide(Flaky(), policy=one, attempt=1).kind for one in (policy, *by_name)]]))
+"""
+
+
+@pytest.mark.parametrize("started", [["{}/flaky_script.py"], ["-m", "flaky_script"]], ids=["as a file", "as a module"])
+def test_a_class_of_the_started_script_is_known_to_whoever_imports_it(
+    started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the script enqueues may be executed by a worker that was started otherwise.
+
+    Break: the policy is stored with `__main__.Flaky`, which the worker has not, so that it never retries.
+    """
+    (tmp_path / "flaky_script.py").write_text(SCRIPT)
+    command = [sys.executable, *(one.format(tmp_path) for one in started)]
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True, env=where)
+    stored, decided = json.loads(done.stdout)
+    monkeypatch.syspath_prepend(tmp_path)
+    error: Exception = import_module("flaky_script").Flaky()
+    del sys.modules["flaky_script"]
+
+    assert ["retry"] * 3 == decided
+    assert "retry" == decide(error, policy=RetryPolicy.from_dict(stored), attempt=1).kind
     assert "fail" == decide(ValueError(), policy=RetryPolicy.from_dict(stored), attempt=1).kind
 
 

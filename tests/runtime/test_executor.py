@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -250,6 +255,72 @@ async def test_functions_are_called_where_they_belong(real_time: None) -> None:
         value, there = await executor.call(in_thread, (), {"value": 2}, "thread")
         assert 2 == value and here != there
         assert 8 == await executor.call(pow, (2, 3), {}, "process")
+
+
+@pytest.mark.parametrize("runs_in", ["thread", "process"])
+async def test_a_call_begins_when_there_is_a_place_for_it(
+    runs_in: Literal["thread", "process"], tmp_path: Path, real_time: None
+) -> None:
+    """Not while it stands in line, and not while a process starts and imports the program.
+
+    Break: a time limit that begins with the call is used up in the line, and the function fails without being called.
+    """
+    executor = Executor(max_threads=1, max_processes=1)
+    done, gate = anyio.Event(), tmp_path / "gate"
+    happened: list[str] = []
+
+    async def call(name: str, function: Callable[..., Any], *args: Any) -> None:
+        await executor.call(function, args, {}, runs_in, lambda: happened.append(f"{name} begins"))
+        happened.append(f"{name} ends")
+        done.set()
+
+    async with hosted(executor), create_task_group() as callers:
+        os.mkfifo(gate)
+        callers.start_soon(call, "first", subprocess.call, ["cat", gate])
+
+        while not happened:  # noqa: ASYNC110 - it is a process that starts
+            await anyio.sleep(0.005)
+
+        callers.start_soon(call, "second", os.path.exists, gate)
+        # Opened once the other end is, which is when the first is in the midst of it.
+        writing = await anyio.to_thread.run_sync(gate.open, "w")
+        await anyio.wait_all_tasks_blocked()
+        assert ["first begins"] == happened
+        writing.close()
+
+    assert ["first begins", "first ends", "second begins", "second ends"] == happened
+
+
+SLOW_PROGRAM = """
+from pathlib import Path
+
+Path(__file__).with_suffix(".imported").touch()
+
+
+def work():
+    return "worked"
+"""
+
+
+async def test_a_process_has_imported_the_program_when_its_call_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_time: None
+) -> None:
+    """However long that takes, it is not the function's time.
+
+    Break: with a time limit that is shorter each process is killed before it is ready, each time.
+    """
+    (tmp_path / "slow_program.py").write_text(SLOW_PROGRAM)
+    monkeypatch.syspath_prepend(tmp_path)
+    work, sign = import_module("slow_program").work, tmp_path / "slow_program.imported"
+    sign.unlink()
+    found: list[bool] = []
+
+    async with hosted(Executor(max_processes=1)) as executor:
+        for _ in range(2):
+            assert "worked" == await executor.call(work, (), {}, "process", lambda: found.append(sign.exists()))
+
+    del sys.modules["slow_program"]
+    assert [True, True] == found
 
 
 async def test_a_thread_is_awaited_to_its_end(real_time: None) -> None:

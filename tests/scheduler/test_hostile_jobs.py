@@ -8,6 +8,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Literal
 
 import anyio
@@ -15,9 +16,18 @@ import anyio.lowlevel
 import pytest
 from anyio import create_task_group
 
-from anysched import Executor, MemoryBackend, RetryPolicy, RunFailed, Scheduler, SchedulerConfig, current_run
+from anysched import (
+    Executor,
+    MemoryBackend,
+    RetryAfter,
+    RetryPolicy,
+    RunFailed,
+    Scheduler,
+    SchedulerConfig,
+    current_run,
+)
 from anysched.config import ErrorContext
-from anysched.events import CancellationSwallowed, Event
+from anysched.events import CancellationSwallowed, Event, RunGaveUp
 from anysched.testing import virtual_time
 
 ONCE = RetryPolicy(max_retries=0)
@@ -34,6 +44,63 @@ class Unspeakable(Exception):
 
 class Strange(BaseException):
     pass
+
+
+class Leaving(Exception):
+    """Whoever asks for its text leaves the program."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class Immutable(Exception):
+    def with_traceback(self, tb: object) -> Any:
+        raise TypeError("immutable")
+
+
+class Empty(Exception):
+    def __len__(self) -> int:
+        return 0
+
+
+class Careless(RetryAfter):
+    """It never came by the `__init__` that sets a delay."""
+
+    def __init__(self, who: str) -> None:
+        Exception.__init__(self, f"{who} is busy")
+
+
+class Unclassed(type):
+    """Of a class of this kind there is no module to be had."""
+
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]
+        raise LookupError("no module")
+
+
+Moduleless = Unclassed("Moduleless", (Exception,), {})
+
+
+class Unsplit(BaseExceptionGroup[BaseException]):
+    def derive(self, excs: Any, /) -> Any:
+        raise TypeError("stays whole")
+
+
+def delayed_by(delay: Any) -> RetryAfter:
+    error = RetryAfter("1s")
+    error.delay = delay
+    return error
+
+
+def nested(depth: int) -> Exception:
+    error: Exception = ValueError("innermost")
+
+    for _ in range(depth):
+        error = ExceptionGroup("nested", [error])
+
+    return error
 
 
 def recurse() -> None:
@@ -88,6 +155,10 @@ async def exits_generator() -> None:
     raise GeneratorExit
 
 
+def exits_generator_in_a_thread() -> None:
+    raise GeneratorExit
+
+
 HOSTILE: dict[str, tuple[Callable[..., Any], str, str]] = {
     "error": (raises(lambda: ValueError("no")), "builtins.ValueError", "no"),
     "unspeakable": (raises(Unspeakable), "Unspeakable", "str() raised"),
@@ -102,12 +173,22 @@ HOSTILE: dict[str, tuple[Callable[..., Any], str, str]] = {
     ),
     "stop iteration": (stops_iteration, "builtins.RuntimeError", "StopIteration"),
     "generator exit": (exits_generator, "builtins.GeneratorExit", ""),
+    "generator exit in a thread": (exits_generator_in_a_thread, "builtins.GeneratorExit", ""),
     "recursion": (deep_recursion, "builtins.RecursionError", "recursion"),
     "recursion in a thread": (recurse, "builtins.RecursionError", "recursion"),
     "unencodable result": (returns_lock, "anysched.errors.CannotEncode", "result"),
     "endless result": (returns_itself, "anysched.errors.CannotEncode", "result"),
     "large result": (returns_much, "anysched.errors.PayloadTooLarge", "max_payload"),
     "large error": (raises_much, "builtins.ValueError", "[cut]"),
+    "leaves when asked": (raises(Leaving), "Leaving", "str() raised SystemExit"),
+    "immutable": (raises(lambda: Immutable("as it is")), "Immutable", "as it is"),
+    "empty": (raises(lambda: Empty("but an error")), "Empty", "but an error"),
+    "never had a delay": (raises(lambda: Careless("the shop")), "Careless", "the shop is busy"),
+    "a number for a delay": (raises(lambda: delayed_by(5)), "anysched.retry.RetryAfter", "after 1s"),
+    "a delay backwards": (raises(lambda: delayed_by(timedelta(-1))), "anysched.retry.RetryAfter", "after 1s"),
+    "without a module": (raises(Moduleless), "cannot be had: LookupError)", ""),
+    "a thousand groups": (raises(lambda: nested(1000)), "builtins.ExceptionGroup", "nested"),
+    "does not split": (raises(lambda: Unsplit("whole", [SystemExit(1)])), "Unsplit", "whole"),
     "no such argument": (raises(TypeError), "builtins.TypeError", ""),
 }
 
@@ -146,6 +227,59 @@ async def test_a_hostile_job_harms_its_own_run_alone(name: str) -> None:
     assert all(("hostile", run.id, 1) == (context.job, context.run_id, context.attempt) for _, context in errors)
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_without_an_error_handler_it_is_written_down(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also what logging itself fails on; with retries, and where an observer wants to know.
+
+    Break: logging lets the RecursionError of a deeply nested group through, and that takes the node down.
+    """
+    function, type_, _ = HOSTILE[name]
+    seen: list[Event] = []
+
+    class Observer:
+        def on_event(self, event: Event) -> None:
+            seen.append(event)
+
+    scheduler = Scheduler(observers=[Observer()])
+    job = scheduler.job(name="hostile", retry=RetryPolicy(max_retries=1, initial=0))(function)
+
+    async with scheduler.running():
+        with pytest.raises(RunFailed) as caught:
+            await (await job.enqueue()).result()
+
+    assert caught.value.error.type.endswith(type_)
+    assert 1 == sum(isinstance(event, RunGaveUp) for event in seen)
+
+
+async def test_what_breaks_the_judging_of_an_attempt_fails_its_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is. Nobody knows all that a class can do.
+
+    Break: it takes the node down, and then every other that takes the run.
+    """
+
+    def odd(*_: object) -> str:
+        raise LookupError("nobody thought of that")
+
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+
+    @scheduler.job(retry=ONCE)
+    async def fail() -> None:
+        raise ValueError("no")
+
+    @scheduler.job
+    async def innocent() -> str:
+        return "fine"
+
+    async with scheduler.running():
+        with monkeypatch.context() as patching:
+            patching.setattr("anysched.runtime.judging.Judge._failed", odd)
+
+            with pytest.raises(RunFailed, match="LookupError: nobody thought of that"):
+                await (await fail.enqueue()).result()
+
+        assert "fine" == await (await innocent.enqueue()).result()
+
+
 async def test_a_cancellation_that_is_nobodys_fails_the_run(loop_name: str) -> None:
     """On asyncio `await` of something cancelled raises `CancelledError` in whoever awaits: that is the run's own error.
 
@@ -172,6 +306,15 @@ async def test_a_cancellation_that_is_nobodys_fails_the_run(loop_name: str) -> N
         await anyio.sleep(1)
 
     @scheduler.job
+    async def leaves_it_behind() -> str:
+        # Long enough for the slot to let others run before it goes on.
+        await anyio.sleep(1)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "done"
+
+    @scheduler.job
     async def innocent(number: int) -> int:
         async with asyncio.timeout(5), asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(0.1))
@@ -183,6 +326,9 @@ async def test_a_cancellation_that_is_nobodys_fails_the_run(loop_name: str) -> N
             for job in (awaits_cancelled, cancels_itself, awaits_cancelled):
                 with pytest.raises(RunFailed, match="CancelledError"):
                     await (await job.enqueue()).result()
+
+            for _ in range(3):
+                assert "done" == await (await leaves_it_behind.enqueue()).result()
 
             runs = await scheduler.enqueue(*[innocent.bind(number) for number in range(10)])
             assert list(range(10)) == [await run.result() for run in runs]

@@ -213,6 +213,59 @@ async def test_an_error_handler_that_fails_or_hangs_does_no_harm(caplog: pytest.
         assert expected in caplog.text
 
 
+@pytest.mark.parametrize("who", ["async handler", "handler", "observer"])
+async def test_a_cancellation_that_is_nobodys_ends_nobody_who_is_told(
+    who: str, loop_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On asyncio whatever somebody has cancelled raises `CancelledError` in whoever looks at it: it is logged.
+
+    Break: taken for our own it ends the task that awaits error handlers, and all later errors vanish.
+    """
+    if loop_name == "trio":
+        pytest.skip("Trio has no such thing")
+
+    import asyncio
+
+    told: list[str] = []
+
+    def look() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        future.result()
+
+    async def handle_later(error: Exception, context: ErrorContext) -> None:
+        told.append(str(error))
+        look()
+
+    def handle(error: Exception, context: ErrorContext) -> None:
+        told.append(str(error))
+
+        if who == "handler":
+            look()
+
+    class Observer:
+        def on_event(self, event: Event) -> None:
+            if who == "observer":
+                look()
+
+    config = SchedulerConfig(on_error=handle_later if who == "async handler" else handle)
+    scheduler = Scheduler(config=config, observers=[Observer()])
+
+    @scheduler.job(retry=RetryPolicy(max_retries=0))
+    async def fail(number: int) -> None:
+        raise ValueError(number)
+
+    async with scheduler.running():
+        for number in range(3):
+            with pytest.raises(RunFailed):
+                await (await fail.enqueue(number)).result()
+
+            await anyio.sleep(1)
+
+    assert ["0", "1", "2"] == told
+    assert "CancelledError" in caplog.text
+
+
 async def test_without_a_handler_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """By the `anysched` logger, with the traceback and where it happened."""
     scheduler = Scheduler()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -14,9 +15,13 @@ import pytest
 from anysched import Backend, NotInRun, RetryPolicy, RunFailed, Scheduler, SchedulerConfig
 
 JOBS = """
+import os
+import subprocess
 import sys
 
-from anysched import DoNotRetry, current_run
+import anyio
+
+from anysched import DoNotRetry, Scheduler, current_run
 
 
 class ApiError(Exception):
@@ -42,6 +47,31 @@ def leaves():
 
 def returns():
     return 1
+
+
+def prints(path):
+    with open(path, "a") as effects:
+        effects.write("done ")
+
+    subprocess.run(["echo", "for people"], check=True)
+    os.write(1, b"for people")
+    return "printed"
+
+
+def reads():
+    return subprocess.run(["cat"], capture_output=True, text=True, check=True).stdout, os.read(0, 10)
+
+
+def dies():
+    os._exit(3)
+
+
+def schedules():
+    async def main():
+        async with Scheduler() as scheduler:
+            return await scheduler.entries()
+
+    return anyio.run(main)
 """
 
 PROGRAM = """
@@ -78,6 +108,17 @@ async def main():
 if __name__ == "__main__":
     anyio.run(main, backend=sys.argv[1])
 """
+
+
+# Nobody hands a process the program's arguments.
+UNGUARDED = (
+    PROGRAM.partition("if __name__")[0]
+    + """
+import os
+
+anyio.run(main, backend=os.environ["ITS_LOOP"])
+"""
+)
 
 
 @pytest.fixture
@@ -131,6 +172,62 @@ async def test_what_is_raised_in_a_process_is_judged_like_any_error(
         ("anysched.retry.DoNotRetry", "never", 1),
         ("builtins.SystemExit", "3", 1),
     ] == found
+
+
+async def test_a_process_may_have_children_that_print_and_read(jobs: Any, tmp_path: Path, real_time: None) -> None:
+    """What they print is no answer of the process, and what they read no function for it.
+
+    Break: the work is done, the process then taken for broken, and the work done again; or a child waits for ever.
+    """
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    declare = partial(scheduler.job, runs_in="process", timeout="20s", retry=RetryPolicy(max_retries=1, initial=0))
+    prints, reads = declare(name="prints")(jobs.prints), declare(name="reads")(jobs.reads)
+    effects = tmp_path / "effects"
+
+    async with scheduler.running():
+        for _ in range(2):
+            assert "printed" == await (await prints.enqueue(str(effects))).result()
+            assert ["", ""] == await (await reads.enqueue()).result()
+
+    assert "done done " == effects.read_text()
+
+
+async def test_a_process_that_ends_has_words(jobs: Any, real_time: None) -> None:
+    """It is said what has become of it, where AnyIO says nothing; the next function finds another."""
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    declare = partial(scheduler.job, runs_in="process", retry=RetryPolicy(max_retries=0))
+    dies, returns = declare(name="dies")(jobs.dies), declare(name="returns")(jobs.returns)
+
+    async with scheduler.running():
+        with pytest.raises(RunFailed, match="BrokenWorkerProcess: the process ended, or its pipe broke, before it"):
+            await (await dies.enqueue()).result()
+
+        assert 1 == await (await returns.enqueue()).result()
+
+
+async def test_a_function_in_a_process_may_use_a_scheduler(jobs: Any, real_time: None) -> None:
+    """Once the process has read the program. There it is a client like any other."""
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+    schedules = scheduler.job(name="schedules", runs_in="process", retry=RetryPolicy(max_retries=0))(jobs.schedules)
+
+    async with scheduler.running():
+        assert [] == await (await schedules.enqueue()).result()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_program_that_runs_anew_in_its_processes_is_refused(loop: str, tmp_path: Path) -> None:
+    """Each process reads it, and what starts it is not guarded. The run says so, and what to do.
+
+    Break: each process becomes a node, which with Redis enqueues and executes, and starts processes itself.
+    """
+    program = tmp_path / "program.py"
+    program.write_text(UNGUARDED)
+    where = {**os.environ, "ITS_LOOP": loop}
+    command = [sys.executable, str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=where)
+
+    assert done.stdout.startswith("anyio.BrokenWorkerProcess: ")
+    assert "InvalidState: this program is being read by a worker process: guard what starts it by `if" in done.stdout
 
 
 @pytest.mark.slow

@@ -31,6 +31,18 @@ async def yields() -> Any:
     yield None
 
 
+def yields_at_once() -> Any:
+    yield None
+
+
+async def returns() -> Any:
+    return None
+
+
+class Later:
+    async def on_event(self, event: object) -> None: ...
+
+
 def with_job(scheduler: Scheduler) -> Any:
     @scheduler.job(name="work")
     async def work(text: str = "") -> str:
@@ -55,6 +67,12 @@ def with_job(scheduler: Scheduler) -> Any:
         ({"codec": JsonCodec}, "invalid codec <class 'anysched.codec.JsonCodec'>"),
         ({"lifespan": 5}, "invalid lifespan 5: expected a function that gives an async context manager"),
         ({"lifespan": yields}, "expected @asynccontextmanager on a function that yields"),
+        ({"lifespan": yields_at_once}, "expected @asynccontextmanager on an async function that yields"),
+        ({"lifespan": returns}, "expected @asynccontextmanager on an async function that yields"),
+        (
+            {"observers": [Later()]},
+            "expected objects with a method on_event(event), a plain function: it is not awaited",
+        ),
         ({"observers": 5}, "invalid observers 5: expected a list, and in it objects with a method on_event(event)"),
         ({"observers": "abc"}, "invalid observers 'abc'"),
         ({"observers": [print]}, "invalid observer <built-in function print>: expected objects with a method on_event"),

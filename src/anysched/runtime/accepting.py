@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
 
 from anysched.codec import Codec
 from anysched.config import SchedulerConfig
@@ -51,6 +52,34 @@ def check_lifespan(value: object) -> None:
     if inspect.isasyncgenfunction(value):
         raise InvalidOption("lifespan", value, "@asynccontextmanager on a function that yields")
 
+    if inspect.isgeneratorfunction(value) or inspect.iscoroutinefunction(value):
+        raise InvalidOption("lifespan", value, "@asynccontextmanager on an async function that yields")
+
+
+def opened_lifespan(lifespan: Callable[[], AbstractAsyncContextManager[Any]]) -> AbstractAsyncContextManager[Any]:
+    """What a lifespan gives, to be entered.
+
+    Raises:
+        InvalidOption: it is no async context manager.
+    """
+    given = cast("object", lifespan())
+
+    if not isinstance(given, AbstractAsyncContextManager):
+        if inspect.iscoroutine(given):
+            given.close()
+
+        shown = getattr(lifespan, "__qualname__", lifespan)
+        allowed = (
+            f"a function that gives an async context manager, such as @asynccontextmanager makes; not {_kind(given)}"
+        )
+        raise InvalidOption("lifespan", shown, allowed)
+
+    return cast("AbstractAsyncContextManager[Any]", given)
+
+
+def _kind(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
 
 def check_observers(values: object) -> tuple[Observer, ...]:
     """The observers, if all of them are.
@@ -65,6 +94,10 @@ def check_observers(values: object) -> tuple[Observer, ...]:
 
     for one in observers:
         check_kind("observer", one, Observer, _OBSERVER)
+
+        # It is called in the middle of things, where nobody can await it.
+        if inspect.iscoroutinefunction(one.on_event):
+            raise InvalidOption("observer", one, f"{_OBSERVER}, a plain function: it is not awaited")
 
     return observers
 

@@ -19,7 +19,8 @@ What always holds:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from enum import Enum
 from functools import partial
@@ -75,6 +76,9 @@ class LiveAttempt:
     """While the handler runs."""
     ending: Ending = Factory(Ending)
     began: float = 0.0
+    """When its slot took it up."""
+    waited: float = 0.0
+    """Seconds that it then stood in line for a thread or a process."""
     _context: RunContext | None = field(default=None, init=False)
 
     def __call__(self) -> Awaitable[None]:
@@ -257,7 +261,6 @@ class Attempting:
         if attempt.ending.error is not None:
             return
 
-        self.judge.begins(attempt)
         attempt.scope = scope
 
         try:
@@ -269,23 +272,22 @@ class Attempting:
     async def _call(self, attempt: LiveAttempt, time_limit: CancelScope) -> None:
         run, job, ending = attempt.run, attempt.job, attempt.ending
 
+        if job.runs_in == "loop":
+            self._begin(attempt, time_limit)
+
         try:
             args, kwargs = job.types.decode_arguments(run.payload)
         except CannotDecode as error:
             ending.error = error
             return
 
-        limit = attempt.limit
-
-        if limit is not None or run.deadline_ms:
-            seconds = self._seconds_left(run, limit)
-            ending.limit = limit if limit is not None and limit <= seconds else None
-            time_limit.deadline = attempt.began + seconds
-
         context = self.base.copy()
         context.run(set_current_run, attempt.context)
-        function = job.function if job.runs_in != "thread" else _noting_its_end(job.function, ending)
-        handler = self.executor.call(function, args, kwargs, job.runs_in)
+
+        if job.runs_in == "loop":
+            handler = self.executor.call(job.function, args, kwargs, "loop")
+        else:
+            handler = self._call_elsewhere(attempt, time_limit, args, kwargs)
 
         try:
             await _listen_to(step_through(handler, context, self.executor.make_room), ending)
@@ -297,6 +299,38 @@ class Attempting:
             ending.error = error
 
         ending.came_back = True
+
+    def _call_elsewhere(
+        self, attempt: LiveAttempt, time_limit: CancelScope, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
+        """As soon as there is a thread or a process for it; until then only the run's deadline has a say."""
+        run, job = attempt.run, attempt.job
+
+        if run.deadline_ms:
+            time_limit.deadline = attempt.began + self._seconds_left(run, None)
+
+        def begin() -> None:
+            overdue = self.judge.overdue(run)
+
+            if overdue is not None:
+                raise overdue
+
+            attempt.waited = current_time() - attempt.began
+            # It is called in the midst of the handler's context, which is none of an observer's.
+            self.base.copy().run(self._begin, attempt, time_limit)
+
+        function = job.function if job.runs_in != "thread" else _noting_its_end(job.function, attempt.ending)
+        return self.executor.call(function, args, kwargs, job.runs_in, begin)
+
+    def _begin(self, attempt: LiveAttempt, time_limit: CancelScope) -> None:
+        """The handler is about to be called: its time begins."""
+        run, limit = attempt.run, attempt.limit
+        self.judge.begins(attempt)
+
+        if limit is not None or run.deadline_ms:
+            seconds = self._seconds_left(run, limit)
+            attempt.ending.limit = limit if limit is not None and limit <= seconds else None
+            time_limit.deadline = attempt.began + attempt.waited + seconds
 
     def _finish(self, attempt: LiveAttempt) -> None:
         """Report the outcome. The scopes of the attempt are whole, or left."""
@@ -313,9 +347,16 @@ class Attempting:
         if self.live.get(run.id) is attempt:
             del self.live[run.id]
 
-        self.report(self.judge.outcome(attempt, ending, took))
+        self.report(self._outcome(attempt, took - attempt.waited))
         # The slot may wait for long with this in its hands, and an error holds on to the handler's variables.
         ending.value = ending.error = None
+
+    def _outcome(self, attempt: LiveAttempt, took: float) -> Outcome:
+        try:
+            return self.judge.outcome(attempt, attempt.ending, took)
+        except Exception as broken:  # noqa: BLE001 - the last net
+            # It would take the node down, and then every other that takes the run, for ever.
+            return self.judge.beyond_judging(attempt, broken)
 
     def _seconds_left(self, run: ClaimedRun, limit: float | None) -> float:
         """The time limit, or what is left until the deadline by the backend's clock, whichever is less."""
@@ -368,12 +409,12 @@ async def _listen_to(handler: Any, ending: Ending) -> None:
         ending.value = await handler
         ending.returned = True
     except Exception as error:  # noqa: BLE001 - a handler's exception is data
-        ending.error = error.with_traceback(_from_handler(error.__traceback__))
+        # Its class may have methods and attributes of its own by these names.
+        ending.error = BaseException.with_traceback(error, _from_handler(sys.exc_info()[2]))
     except KeyboardInterrupt:
         raise
     except BaseExceptionGroup as group:
-        cancelled, rest = group.split((get_cancelled_exc_class(), KeyboardInterrupt))
-        ending.error = rest
+        cancelled, ending.error = _split(group)
 
         if cancelled is not None:
             raise cancelled from None
@@ -382,6 +423,14 @@ async def _listen_to(handler: Any, ending: Ending) -> None:
             raise
 
         ending.error = error
+
+
+def _split(group: BaseExceptionGroup[Any]) -> tuple[BaseException | None, BaseException | None]:
+    """What of a group has to pass, and what is data."""
+    try:
+        return group.split((get_cancelled_exc_class(), KeyboardInterrupt))
+    except Exception:  # noqa: BLE001 - it is nested without end, or of a class of the handler's that does not split
+        return None, group
 
 
 def _from_handler(traceback: TracebackType | None) -> TracebackType | None:

@@ -11,20 +11,34 @@ What always holds:
 * In the node an instance is raised of the class that was raised, or of one that is made anew with the same name and the
   same bases, so that policies find it by its classes and their names. Its message is what it was.
 * In the script that was started, a class has one name in the process and another in the node; both mean the same.
+* While a function runs, the pipes on which its process talks to the node are out of its and its children's way.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
-from contextlib import suppress
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 import msgspec
+from anyio import BrokenWorkerProcess
 
 from anysched.attempt_errors import describe_error
+from anysched.errors import InvalidState
 
-__all__ = ["ProcessTraceback", "pack_error", "pack_value", "unpack"]
+__all__ = [
+    "ProcessTraceback",
+    "in_words",
+    "pack_error",
+    "pack_value",
+    "require_started_program",
+    "streams_of_its_own",
+    "unpack",
+]
 
 _MAIN: Final = "__mp_main__"
 """What the started script goes by in a worker process."""
@@ -74,6 +88,48 @@ class _Parts(msgspec.Struct, frozen=True):
 
 
 # --- in the process -----------------------------------------------------------------------------------------------
+
+
+def require_started_program() -> None:
+    """Refuse to be in a worker process that only reads the program, for the functions that are in it.
+
+    Raises:
+        InvalidState: the program runs anew in there.
+    """
+    # AnyIO has taken away the worker's own, and puts the program in its place when it has been read. After that a
+    # function may well use a scheduler.
+    if _MAIN in sys.modules and "__main__" not in sys.modules:
+        raise InvalidState(
+            "this program",
+            "being read by a worker process",
+            "guard what starts it by `if __name__ == '__main__':`, or each worker process runs it anew",
+        )
+
+
+@contextmanager
+def streams_of_its_own() -> Generator[None]:
+    """An empty standard input, and a standard output that is the standard error; children inherit them.
+
+    Those that the process was given are pipes, on which AnyIO waits for the next function and answers.
+    """
+    # Neither is inherited.
+    asides = os.dup(0), os.dup(1)
+
+    try:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.dup2(nothing, 1)
+        os.close(nothing)
+
+        # It may be closed.
+        with suppress(OSError):
+            os.dup2(2, 1)
+
+        yield
+    finally:
+        for number, aside in enumerate(asides):
+            os.dup2(aside, number)
+            os.close(aside)
 
 
 def pack_value(value: object) -> bytes:
@@ -135,6 +191,24 @@ def _pickled(value: object) -> bytes:
 
 
 # --- in the node --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def in_words() -> Generator[None]:
+    """Have an error say what has become of a process."""
+    try:
+        yield
+    except BrokenWorkerProcess as error:
+        cause = error.__cause__
+
+        if not error.args:
+            raise BrokenWorkerProcess("the process ended, or its pipe broke, before it answered") from cause
+
+        if cause is None:
+            raise
+
+        said = describe_error(cause)
+        raise BrokenWorkerProcess(f"{error}: {said.type}: {said.message}") from cause
 
 
 def unpack(data: bytes) -> Any:

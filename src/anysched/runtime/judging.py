@@ -30,7 +30,7 @@ from anysched.events import (
     RunSucceeded,
     RunWasCancelled,
 )
-from anysched.retry import decide
+from anysched.retry import Decision, decide
 from anysched.runtime.telling import Teller
 
 if TYPE_CHECKING:
@@ -125,11 +125,16 @@ class Judge:
             limit = ending.limit
             error = _time_is_up(limit, attempt.run)
 
-        return self._failed(attempt, error or RuntimeError("the attempt ended without a result"))
+        # Not by its truth: an exception may have a length, and be empty.
+        return self._failed(attempt, error if error is not None else RuntimeError("the attempt ended without a result"))
 
     def unreadable(self, run: ClaimedRun, error: CannotDecode, claimed_ms: int) -> Outcome:
         """The outcome of a run whose options do not decode: it fails, alone."""
         return self._gives_up(run, error, claimed_ms)
+
+    def beyond_judging(self, attempt: LiveAttempt, reason: Exception) -> Outcome:
+        """The outcome of an attempt on whose outcome something of the user's raised: its run fails, alone."""
+        return self._gives_up(attempt.run, reason, attempt.claimed_ms)
 
     def _succeeded(self, attempt: LiveAttempt, value: Any, took: float) -> Outcome:
         run = attempt.run
@@ -169,7 +174,13 @@ class Judge:
     def _failed(self, attempt: LiveAttempt, error: BaseException) -> Outcome:
         run, job = attempt.run, attempt.job
 
-        decision = decide(error, policy=attempt.options.retry or job.retry, attempt=run.attempt)
+        try:
+            decision = decide(error, policy=attempt.options.retry or job.retry, attempt=run.attempt)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001, ASYNC103 - the handler's class has broken it; and nothing is awaited here
+            # Tried again, it would break that again.
+            decision = Decision("fail")
 
         if decision.broken is not None:
             _note(error, f"not retried: {decision.reason}")

@@ -47,6 +47,7 @@ from anysched.identifiers import make_node_id
 from anysched.job import Job
 from anysched.lock import Lock
 from anysched.registry import Declaration
+from anysched.runtime.accepting import opened_lifespan
 from anysched.runtime.attempting import Attempting, Interruption
 from anysched.runtime.claiming import Claiming
 from anysched.runtime.disowning import Disowning
@@ -202,18 +203,32 @@ class Node:
             self.claiming.stir()
 
     async def _work(self, base: Context, task_status: TaskStatus[None]) -> None:
-        async with self.lifespan() if self.lifespan is not None else nullcontext() as state:
-            self.attempting = Attempting(
-                backend=self.backend,
-                jobs=self.jobs,
-                executor=self.executor,
-                judge=self.judge,
-                report=self.settling.report,
-                base=base,
-                state=state,
-                shutting_down=self.stopping,
-            )
-            await self._attempt(self.attempting, task_status)
+        lifespan = opened_lifespan(self.lifespan) if self.lifespan is not None else nullcontext()
+
+        with self.stopping.cuts_short() as opening:
+            async with lifespan as state:
+                self.stopping.spare(opening)
+
+                # It may have opened all the same: it swallowed that, or stopped us itself.
+                if not opening.cancel_called:
+                    self.attempting = self._make_attempting(base, state)
+                    await self._attempt(self.attempting, task_status)
+
+        if opening.cancel_called:
+            # Whoever waits for it to be ready would else wait for what never comes.
+            task_status.started()
+
+    def _make_attempting(self, base: Context, state: Any) -> Attempting:
+        return Attempting(
+            backend=self.backend,
+            jobs=self.jobs,
+            executor=self.executor,
+            judge=self.judge,
+            report=self.settling.report,
+            base=base,
+            state=state,
+            shutting_down=self.stopping,
+        )
 
     async def _attempt(self, attempting: Attempting, task_status: TaskStatus[None]) -> None:
         async with create_task_group() as attempts:

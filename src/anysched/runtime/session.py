@@ -38,6 +38,7 @@ from anysched.config import ErrorContext
 from anysched.errors import InvalidState
 from anysched.identifiers import make_node_id
 from anysched.runtime.batching import Batcher
+from anysched.runtime.crossing import require_started_program
 from anysched.runtime.listening import Listening
 from anysched.runtime.persisting import Outage
 from anysched.runtime.services import open_services
@@ -96,6 +97,7 @@ class Session(AsyncContextManagerMixin):
     """Set while none of them is."""
 
     def __attrs_post_init__(self) -> None:
+        require_started_program()
         self.listening = Listening(
             backend=self.backend,
             outage=self.outage,

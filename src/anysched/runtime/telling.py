@@ -1,6 +1,7 @@
 """What happened, told to observers; what went wrong, told to the error handler.
 
-Neither may harm the work: an observer or handler that raises is itself reported, and goes on being called. Callers
+Neither may harm the work: an observer or handler that raises is itself reported, and goes on being called. That goes
+for a cancellation that is nobody's, too, which on asyncio whatever was cancelled raises in whoever looks at it. Callers
 make an event record only if ``listened_to`` says that somebody observes, so that what nobody observes costs nothing.
 """
 
@@ -8,13 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from inspect import isawaitable
+from math import inf
 from typing import Any
 
-from anyio import TASK_STATUS_IGNORED, Event
+from anyio import TASK_STATUS_IGNORED, Event, current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskStatus
 from attrs import define, field
 
+from anysched.attempt_errors import describe_error
 from anysched.config import ErrorContext
 from anysched.events import Event as Record
 from anysched.events import Observer
@@ -59,19 +63,19 @@ class Teller:
         for observer in self.observers:
             try:
                 observer.on_event(record)
-            except Exception as broken:  # noqa: BLE001 - an observer is the user's code
-                self.log(f"the observer {observer!r} failed on {record!r}", broken)
+            except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - the user's code
+                self._write_down(f"the observer {_shown(observer)} failed on {_shown(record)}", broken)
 
     def report(self, error: Exception, context: ErrorContext) -> None:
         """Pass an error to the handler."""
         if self.on_error is None:
-            self.log(str(context), error)
+            self._write_down(str(context), error)
             return
 
         try:
             answer = self.on_error(error, context)
-        except Exception as broken:  # noqa: BLE001 - so is the error handler
-            self.log(f"on_error failed on {error!r} ({context})", broken)
+        except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - likewise
+            self._write_down(f"on_error failed on {_shown(error)} ({context})", broken)
             return
 
         if isawaitable(answer):
@@ -102,7 +106,13 @@ class Teller:
             try:
                 await answer
             except Exception as broken:  # noqa: BLE001 - likewise
-                self.log(f"on_error failed on {error!r} ({context})", broken)
+                self._write_down(f"on_error failed on {_shown(error)} ({context})", broken)
+            except get_cancelled_exc_class() as stray:  # noqa: ASYNC103 - only ours has to pass
+                if current_effective_deadline() == -inf:
+                    raise
+
+                # On asyncio it raises this by itself when it awaits what somebody else has cancelled.
+                self._write_down(f"on_error failed on {_shown(error)} ({context})", stray)
 
         self._rest()
 
@@ -113,7 +123,7 @@ class Teller:
 
     def _queue(self, answer: Awaitable[Any], error: Exception, context: ErrorContext) -> None:
         if len(self._waiting) >= _MOST_WAITING:
-            self.log(f"{context} (the error handler is behind)", error)
+            self._write_down(f"{context} (the error handler is behind)", error)
             _close(answer)
             return
 
@@ -127,10 +137,29 @@ class Teller:
         """Drop what was not awaited."""
         while self._waiting:
             answer, error, context = self._waiting.popleft()
-            self.log(f"{context} (stopped before the error handler was done)", error)
+            self._write_down(f"{context} (stopped before the error handler was done)", error)
             _close(answer)
 
         self._rest()
+
+    def _write_down(self, sentence: str, error: BaseException) -> None:
+        try:
+            self.log(sentence, error)
+        except Exception as broken:  # noqa: BLE001 - logging lets the RecursionError of a deeply nested group through
+            said = describe_error(error)
+
+            with suppress(Exception):
+                self.log(f"{sentence}: {said.type}: {said.message}", broken.with_traceback(None))
+
+
+def _shown(thing: object) -> str:
+    """Its ``repr()``, which is the user's code."""
+    try:
+        return repr(thing)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001, ASYNC103 - it may raise anything; and nothing is awaited here
+        return object.__repr__(thing)
 
 
 def _close(answer: Awaitable[Any]) -> None:
