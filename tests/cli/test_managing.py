@@ -149,6 +149,43 @@ def test_ids_alone_are_ids(call: Call, target: str, redis_url: str) -> None:
     assert {"cancelled"} == {run["status"] for run in read(call, "runs", "ls", target)}
 
 
+@pytest.mark.parametrize("name", ["email:{}", "no_such_module:a{}", ":a{}", "..shop:a{}", "email.no_such_module:a{}"])
+def test_ids_with_a_colon_are_ids(call: Call, redis_url: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """With an address in the environment, the first is an application's only where there is such a module."""
+    ids = [name.format(number) for number in range(2)]
+
+    async def enqueue() -> None:
+        async with Scheduler(redis_url) as scheduler:
+            add = scheduler.job(name="add")(_add)
+
+            for run_id in ids:
+                await add.options(run_id=run_id).enqueue(1)
+
+    anyio.run(enqueue)
+    monkeypatch.setenv("ANYSCHED_BACKEND", redis_url)
+    done(call, "runs", "cancel", *ids)
+    assert {"cancelled"} == {run["status"] for run in read(call, "runs", "ls")}
+
+    # They are found, and have not failed.
+    status, _, err = call("runs", "retry", *ids)
+    assert 1 == status
+    assert f"'{ids[0]}'" in err
+
+
+def test_an_application_is_one_beside_an_address(
+    call: Call, target: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its module is found; without ids it is said what the word was taken for."""
+    monkeypatch.setenv("ANYSCHED_BACKEND", "redis://localhost:1")
+    run_id = done(call, "enqueue", target, "add", "1")
+    done(call, "runs", "cancel", target, run_id)
+    assert "cancelled" == read(call, "runs", "show", target, run_id)["status"]
+
+    status, _, err = call("runs", "retry", target)
+    assert 2 == status
+    assert f"'{target}' was taken for an application" in err
+
+
 def test_failed_runs_are_retried(call: Call, start, target: str) -> None:
     """By id or all at once; what it takes is one of the two."""
     worker = start("run", target)
