@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -99,9 +98,10 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end
 
-    if isinstance(sys.stdout, TextIOWrapper):
+    # What stands in for it may take every character anyway.
+    if hasattr(sys.stdout, "reconfigure"):
         # What the encoding lacks is written as Python writes it on stderr.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        cast("Any", sys.stdout).reconfigure(errors="backslashreplace")
 
 
 def _printed(command: Callable[[Namespace], int], arguments: Namespace) -> int:
