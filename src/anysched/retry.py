@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random as _random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -20,6 +20,8 @@ Strategy: TypeAlias = Literal["exponential", "linear", "fixed"] | Callable[[int]
 """How delays grow; a function gets the number of the attempt that failed, from 1, and returns the delay."""
 
 ErrorNames: TypeAlias = tuple[type[BaseException] | str, ...]
+
+_ErrorsGiven: TypeAlias = Sequence[type[BaseException] | str] | type[BaseException]
 
 _STRATEGIES: Final = ("exponential", "linear", "fixed")
 _ERRORS_ALLOWED: Final = "exception classes, or their names as 'module.qualname'"
@@ -80,37 +82,55 @@ def _check_strategy(_: object, __: Attribute[Any], value: object) -> None:
         raise InvalidOption("strategy", shortened(value), f"one of {', '.join(_STRATEGIES)}, or a function")
 
 
-def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], float]:
-    def convert(value: Any) -> float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-
-        # A comparison with NaN is false.
-        if number and lowest <= value <= highest and math.isfinite(value):
-            return float(value)
-
-        most = f" to {highest:g}" if math.isfinite(highest) else ""
-        raise InvalidOption(name, shortened(value), f"a number from {lowest:g}{most}")
-
-    return convert
+# A type checker takes a parameter's type from its converter, and that of a call's result it does not work out: so each
+# converter is a function with a name.
 
 
-def _to_duration(name: str) -> Callable[[Duration], timedelta]:
-    return lambda value: parse_duration(value, name=name)
+def _to_initial(value: Duration) -> timedelta:
+    return parse_duration(value, name="initial")
 
 
-def _to_errors(name: str) -> Callable[[Any], ErrorNames]:
-    def convert(value: Any) -> ErrorNames:
-        items: tuple[Any, ...] = tuple(cast("list[Any]", value)) if isinstance(value, tuple | list) else (value,)
+def _to_maximum(value: Duration) -> timedelta:
+    return parse_duration(value, name="maximum")
 
-        for item in items:
-            is_class = isinstance(item, type) and issubclass(cast("type[Any]", item), BaseException)
 
-            if not is_class and not (isinstance(item, str) and item):
-                raise InvalidOption(name, shortened(cast("Any", item)), _ERRORS_ALLOWED)
+def _to_multiplier(value: float) -> float:
+    return _number_of("multiplier", value, 1, math.inf)
 
-        return items
 
-    return convert
+def _to_jitter(value: float) -> float:
+    return _number_of("jitter", value, 0, 1)
+
+
+def _to_retry_on(value: _ErrorsGiven) -> ErrorNames:
+    return _errors_of("retry_on", value)
+
+
+def _to_give_up_on(value: _ErrorsGiven) -> ErrorNames:
+    return _errors_of("give_up_on", value)
+
+
+def _number_of(name: str, value: Any, lowest: float, highest: float) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+
+    # A comparison with NaN is false.
+    if number and lowest <= value <= highest and math.isfinite(value):
+        return float(value)
+
+    most = f" to {highest:g}" if math.isfinite(highest) else ""
+    raise InvalidOption(name, shortened(value), f"a number from {lowest:g}{most}")
+
+
+def _errors_of(name: str, value: Any) -> ErrorNames:
+    items: tuple[Any, ...] = tuple(cast("list[Any]", value)) if isinstance(value, tuple | list) else (value,)
+
+    for item in items:
+        is_class = isinstance(item, type) and issubclass(cast("type[Any]", item), BaseException)
+
+        if not is_class and not (isinstance(item, str) and item):
+            raise InvalidOption(name, shortened(cast("Any", item)), _ERRORS_ALLOWED)
+
+    return items
 
 
 @frozen(kw_only=True)
@@ -135,13 +155,13 @@ class RetryPolicy:
     """
 
     max_retries: int | None = field(default=3, validator=_check_retries)
-    initial: timedelta = field(default=timedelta(seconds=1), converter=_to_duration("initial"))
-    maximum: timedelta = field(default=timedelta(seconds=30), converter=_to_duration("maximum"))
-    multiplier: float = field(default=2.0, converter=_to_number("multiplier", 1, math.inf))
+    initial: timedelta = field(default=timedelta(seconds=1), converter=_to_initial)
+    maximum: timedelta = field(default=timedelta(seconds=30), converter=_to_maximum)
+    multiplier: float = field(default=2.0, converter=_to_multiplier)
     strategy: Strategy = field(default="exponential", validator=_check_strategy)
-    jitter: float = field(default=0.0, converter=_to_number("jitter", 0, 1))
-    retry_on: ErrorNames = field(default=(Exception,), converter=_to_errors("retry_on"))
-    give_up_on: ErrorNames = field(default=(), converter=_to_errors("give_up_on"))
+    jitter: float = field(default=0.0, converter=_to_jitter)
+    retry_on: ErrorNames = field(default=(Exception,), converter=_to_retry_on)
+    give_up_on: ErrorNames = field(default=(), converter=_to_give_up_on)
 
     def __attrs_post_init__(self) -> None:
         if self.initial > self.maximum:
