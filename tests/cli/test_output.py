@@ -13,6 +13,7 @@ from anysched import Scheduler
 STUCK = """
 @scheduler.every("100ms")
 def stuck() -> None:
+    print("still to be flushed")
     print("stuck", file=__import__("sys").stderr, flush=True)
     threading.Event().wait()
 """
@@ -46,10 +47,11 @@ def test_a_failure_without_an_output_is_told_by_the_status(start) -> None:
     assert (2, "") == (command.status(), command.output)
 
 
-def test_the_third_signal_ends_a_node_without_an_output(app, start) -> None:
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+def test_the_third_signal_ends_a_node_without_an_output(app, start, redirect: str) -> None:
     """Nothing that cannot be flushed keeps it."""
     app.write(STUCK)
-    node = start("run", app.target, redirect=">&-")
+    node = start("run", app.target, redirect=redirect, PYTHONUNBUFFERED="")
     node.wait_for("stuck")
 
     for said in ("stopping gracefully", "stopping now", "leaving at once"):
@@ -60,10 +62,11 @@ def test_the_third_signal_ends_a_node_without_an_output(app, start) -> None:
 
 
 @pytest.mark.slow
-def test_a_thread_that_never_ends_is_left_behind_without_an_output(app, start) -> None:
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+def test_a_thread_that_never_ends_is_left_behind_without_an_output(app, start, redirect: str) -> None:
     """Nor does it keep the watchdog."""
     app.write(STUCK, shutdown_timeout="100ms")
-    node = start("run", app.target, redirect=">&-")
+    node = start("run", app.target, redirect=redirect, PYTHONUNBUFFERED="")
     node.wait_for("stuck")
     node.signal(SIGTERM)
 
