@@ -71,14 +71,35 @@ ErrorHandler: TypeAlias = Callable[[Exception, ErrorContext], Awaitable[None] | 
 # --- from what a user writes --------------------------------------------------------------------------------------
 
 
-def _to_length(name: str, least: timedelta) -> Callable[[Duration], timedelta]:
-    def convert(value: Duration) -> timedelta:
-        try:
-            return parse_duration(value, name=name, minimum=least, maximum=LONGEST)
-        except InvalidDuration as error:
-            raise InvalidConfig(name, error.value, error.allowed) from None
+# A type checker takes a parameter's type from its converter, and that of a call's result it does not work out: so each
+# converter is a function with a name.
 
-    return convert
+
+def _to_tick_interval(value: Duration) -> timedelta:
+    return _length_of("tick_interval", value, 10 * _MS)
+
+
+def _to_lease(value: Duration) -> timedelta:
+    return _length_of("lease", value, _SHORTEST_LEASE)
+
+
+def _to_shutdown_timeout(value: Duration) -> timedelta:
+    return _length_of("shutdown_timeout", value)
+
+
+def _to_result_ttl(value: Duration) -> timedelta:
+    return _length_of("result_ttl", value)
+
+
+def _to_failed_ttl(value: Duration) -> timedelta:
+    return _length_of("failed_ttl", value)
+
+
+def _length_of(name: str, value: Duration, least: timedelta = timedelta(0)) -> timedelta:
+    try:
+        return parse_duration(value, name=name, minimum=least, maximum=LONGEST)
+    except InvalidDuration as error:
+        raise InvalidConfig(name, error.value, error.allowed) from None
 
 
 def _to_zone(value: str | tzinfo) -> tzinfo:
@@ -88,7 +109,11 @@ def _to_zone(value: str | tzinfo) -> tzinfo:
         raise InvalidConfig("timezone", error.value, error.allowed) from None
 
 
-def _to_queues(value: Any) -> Mapping[str, int]:
+def _to_queues(value: Mapping[str, int]) -> Mapping[str, int]:
+    return _queues_of(value)
+
+
+def _queues_of(value: Any) -> Mapping[str, int]:
     allowed = "a mapping from at least one name to a weight, a whole number from 1"
 
     queues: dict[Any, Any] = dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else {}
@@ -126,7 +151,7 @@ def chosen_queues(given: Any, configured: Mapping[str, int]) -> Mapping[str, int
     if not isinstance(names, Mapping):
         names = {name: configured.get(name, 1) for name in map(_check_queue, names)}
 
-    return _to_queues(names) if names else {}
+    return _queues_of(names) if names else {}
 
 
 def _check_queue(name: object) -> str:
@@ -173,16 +198,14 @@ class SchedulerConfig:
     """
 
     timezone: tzinfo = field(default=UTC, converter=_to_zone)
-    tick_interval: timedelta = field(default=timedelta(seconds=5), converter=_to_length("tick_interval", 10 * _MS))
-    lease: timedelta = field(default=timedelta(seconds=15), converter=_to_length("lease", _SHORTEST_LEASE))
-    shutdown_timeout: timedelta = field(
-        default=timedelta(seconds=30), converter=_to_length("shutdown_timeout", timedelta(0))
-    )
+    tick_interval: timedelta = field(default=timedelta(seconds=5), converter=_to_tick_interval)
+    lease: timedelta = field(default=timedelta(seconds=15), converter=_to_lease)
+    shutdown_timeout: timedelta = field(default=timedelta(seconds=30), converter=_to_shutdown_timeout)
     queues: Mapping[str, int] = field(factory=lambda: {"default": 1}, converter=_to_queues)
     strict_queues: bool = field(default=False, validator=_check_switch)
     max_payload: int = field(default=512 * 1024, validator=_check_payload)
-    result_ttl: timedelta = field(default=timedelta(hours=1), converter=_to_length("result_ttl", timedelta(0)))
-    failed_ttl: timedelta = field(default=timedelta(hours=168), converter=_to_length("failed_ttl", timedelta(0)))
+    result_ttl: timedelta = field(default=timedelta(hours=1), converter=_to_result_ttl)
+    failed_ttl: timedelta = field(default=timedelta(hours=168), converter=_to_failed_ttl)
     on_error: ErrorHandler | None = field(default=None, validator=_check_handler)
 
     @classmethod

@@ -25,7 +25,8 @@ _LINE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_OURS: Final = "ANYSCHED_"
+# No more of a line than a name can be is ever shown: the rest may be a secret.
+_OURS: Final = re.compile("ANYSCHED_[A-Z_]*")
 _ALLOWED: Final = "NAME=value, the value in quotes if it has spaces or # in it"
 _ESCAPE: Final = re.compile(r"\\(.)")
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$"}
@@ -66,9 +67,9 @@ def parse_dotenv(text: str, path: str = ".env") -> dict[str, str]:
 
         if match is not None:
             found[match["name"]] = _value(match)
-        elif _OURS in line:
+        elif ours := _OURS.search(line):
             where = f"line {number} of {path}"
-            raise InvalidConfig(where, line.partition("=")[0][:80], _ALLOWED)
+            raise InvalidConfig(where, ours[0], _ALLOWED)
 
     return found
 

@@ -6,7 +6,7 @@ import builtins
 import math
 import random as _random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,8 @@ Strategy: TypeAlias = Literal["exponential", "linear", "fixed"] | Callable[[int]
 """How delays grow; a function gets the number of the attempt that failed, from 1, and returns the delay."""
 
 ErrorNames: TypeAlias = tuple[type[BaseException] | str, ...]
+
+_ErrorsGiven: TypeAlias = Sequence[type[BaseException] | str] | type[BaseException]
 
 _STRATEGIES: Final = ("exponential", "linear", "fixed")
 _ERRORS_ALLOWED: Final = "exception classes, or their names as 'module.qualname', such as 'app.tasks.Busy'"
@@ -86,38 +88,56 @@ def _check_strategy(_: object, __: Attribute[Any], value: object) -> None:
         raise InvalidOption("strategy", value, f"one of {', '.join(_STRATEGIES)}, or a function")
 
 
-def _to_number(name: str, lowest: float, highest: float) -> Callable[[Any], float]:
-    def convert(value: Any) -> float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-
-        # A comparison with NaN is false.
-        if number and lowest <= value <= highest:
-            # Of an integer that is too large for one it raises.
-            with suppress(OverflowError):
-                if math.isfinite(value):
-                    return float(value)
-
-        most = f" to {highest:g}" if math.isfinite(highest) else ""
-        raise InvalidOption(name, value, f"a number from {lowest:g}{most}")
-
-    return convert
+# A type checker takes a parameter's type from its converter, and that of a call's result it does not work out: so each
+# converter is a function with a name.
 
 
-def _to_duration(name: str) -> Callable[[Duration], timedelta]:
-    return lambda value: parse_duration(value, name=name)
+def _to_initial(value: Duration) -> timedelta:
+    return parse_duration(value, name="initial")
 
 
-def _to_errors(name: str) -> Callable[[Any], ErrorNames]:
-    def convert(value: Any) -> ErrorNames:
-        items: tuple[Any, ...] = tuple(cast("list[Any]", value)) if isinstance(value, tuple | list) else (value,)
+def _to_maximum(value: Duration) -> timedelta:
+    return parse_duration(value, name="maximum")
 
-        for item in items:
-            if not _is_error(item) and not (isinstance(item, str) and _is_name(item)):
-                raise InvalidOption(name, cast("Any", item), _ERRORS_ALLOWED)
 
-        return tuple(f"builtins.{item}" if isinstance(item, str) and "." not in item else item for item in items)
+def _to_multiplier(value: float) -> float:
+    return _number_of("multiplier", value, 1, math.inf)
 
-    return convert
+
+def _to_jitter(value: float) -> float:
+    return _number_of("jitter", value, 0, 1)
+
+
+def _to_retry_on(value: _ErrorsGiven) -> ErrorNames:
+    return _errors_of("retry_on", value)
+
+
+def _to_give_up_on(value: _ErrorsGiven) -> ErrorNames:
+    return _errors_of("give_up_on", value)
+
+
+def _number_of(name: str, value: Any, lowest: float, highest: float) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+
+    # A comparison with NaN is false.
+    if number and lowest <= value <= highest:
+        # Of an integer that is too large for one it raises.
+        with suppress(OverflowError):
+            if math.isfinite(value):
+                return float(value)
+
+    most = f" to {highest:g}" if math.isfinite(highest) else ""
+    raise InvalidOption(name, value, f"a number from {lowest:g}{most}")
+
+
+def _errors_of(name: str, value: Any) -> ErrorNames:
+    items: tuple[Any, ...] = tuple(cast("list[Any]", value)) if isinstance(value, tuple | list) else (value,)
+
+    for item in items:
+        if not _is_error(item) and not (isinstance(item, str) and _is_name(item)):
+            raise InvalidOption(name, cast("Any", item), _ERRORS_ALLOWED)
+
+    return tuple(f"builtins.{item}" if isinstance(item, str) and "." not in item else item for item in items)
 
 
 def _is_name(text: str) -> bool:
@@ -153,13 +173,13 @@ class RetryPolicy:
     """
 
     max_retries: int | None = field(default=3, validator=_check_retries)
-    initial: timedelta = field(default=timedelta(seconds=1), converter=_to_duration("initial"))
-    maximum: timedelta = field(default=timedelta(seconds=30), converter=_to_duration("maximum"))
-    multiplier: float = field(default=2.0, converter=_to_number("multiplier", 1, math.inf))
+    initial: timedelta = field(default=timedelta(seconds=1), converter=_to_initial)
+    maximum: timedelta = field(default=timedelta(seconds=30), converter=_to_maximum)
+    multiplier: float = field(default=2.0, converter=_to_multiplier)
     strategy: Strategy = field(default="exponential", validator=_check_strategy)
-    jitter: float = field(default=0.0, converter=_to_number("jitter", 0, 1))
-    retry_on: ErrorNames = field(default=(Exception,), converter=_to_errors("retry_on"))
-    give_up_on: ErrorNames = field(default=(), converter=_to_errors("give_up_on"))
+    jitter: float = field(default=0.0, converter=_to_jitter)
+    retry_on: ErrorNames = field(default=(Exception,), converter=_to_retry_on)
+    give_up_on: ErrorNames = field(default=(), converter=_to_give_up_on)
 
     def __attrs_post_init__(self) -> None:
         if self.initial > self.maximum:

@@ -75,13 +75,13 @@ class App:
 class Process:
     """``anysched`` in a process of its own, with its output in a file."""
 
-    def __init__(self, words: tuple[str, ...], folder: Path, log: Path) -> None:
+    def __init__(self, words: tuple[str, ...], folder: Path, log: Path, redirect: str, more: dict[str, str]) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ANYSCHED_")}
-        environ |= {"PYTHONPATH": SOURCES, "PYTHONUNBUFFERED": "1"}
+        environ |= {"PYTHONPATH": SOURCES, "PYTHONUNBUFFERED": "1", **more}
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "anysched.cli", *words],
+                ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "anysched.cli", *words],
                 cwd=folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -139,11 +139,14 @@ def call(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start a command line in a process of its own, which is killed at the end if need be."""
+    """Start a command line in a process of its own, which is killed at the end if need be.
+
+    Its streams may be redirected, in the words of a shell, and more variables set.
+    """
     started: list[Process] = []
 
-    def spawn(*words: str) -> Process:
-        process = Process(words, tmp_path, tmp_path / f"output-{len(started)}.log")
+    def spawn(*words: str, redirect: str = "", **environ: str) -> Process:
+        process = Process(words, tmp_path, tmp_path / f"output-{len(started)}.log", redirect, environ)
         started.append(process)
         return process
 

@@ -23,6 +23,8 @@ def test_an_application_is_found(app, call: Call, attribute: str) -> None:
     [
         ("{name}", 2, "expected module:attribute"),
         (":scheduler", 2, "expected module:attribute"),
+        (".{name}:scheduler", 2, "expected module:attribute"),
+        ("..{name}:scheduler", 2, "expected module:attribute"),
         ("{name}:", 2, "expected module:attribute"),
         ("no.such.module:scheduler", 2, "no module named 'no'"),
         ("{name}.py:scheduler", 2, "leave out the .py"),

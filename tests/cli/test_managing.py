@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 import anyio
 import msgspec
 import pytest
+from attrs import frozen
 
-from anysched import Every, Scheduler
+from anysched import Every, Schedule, Scheduler
 from anysched.cli import records
+from anysched.entry import spec
+from anysched.schedules import base
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -31,6 +35,23 @@ def entry(redis_url: str) -> str:
 
     anyio.run(add)
     return "hourly"
+
+
+@frozen
+class Yearly(Schedule):
+    """A schedule that other programs need not know."""
+
+    scheme = "cli-yearly"
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        return instant + timedelta(days=365)
+
+    def to_text(self) -> str:
+        return "cli-yearly:"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        return cls()
 
 
 async def _add(a: int, b: int = 1) -> int:
@@ -73,6 +94,30 @@ def test_entries_are_looked_after(call: Call, redis_url: str, entry: str) -> Non
     done(call, "entries", "remove", entry, *at)
     assert [] == read(call, "entries", "ls", *at)
     assert "no entries" == done(call, "entries", "ls", *at)
+
+
+def test_entries_that_cannot_be_read_here_are_named(
+    call: Call, redis_url: str, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line beside the list, which holds the others, for people and for programs."""
+
+    async def add() -> None:
+        async with Scheduler(redis_url) as scheduler:
+            add = scheduler.job(name="add")(_add)
+            for entry_id in ("own", "own2"):
+                await scheduler.add(Yearly(), add.bind(1), id=entry_id)
+
+    anyio.run(add)
+    # As in a program that never knew the class.
+    monkeypatch.delitem(base._classes, "cli-yearly")
+    spec._read_spec.cache_clear()
+
+    for words in ((), ("--json",)):
+        status, out, err = call("entries", "ls", "--backend", redis_url, *words)
+
+        assert 0 == status
+        assert (True, False) == (entry in out, "own" in out)
+        assert "anysched: warning: 2 entries cannot be read here: own, own2\n" == err
 
 
 def test_what_is_not_there_is_an_error(call: Call, target: str) -> None:
@@ -147,6 +192,43 @@ def test_ids_alone_are_ids(call: Call, target: str, redis_url: str) -> None:
     done(call, "runs", "cancel", *ids, "--backend", redis_url)
 
     assert {"cancelled"} == {run["status"] for run in read(call, "runs", "ls", target)}
+
+
+@pytest.mark.parametrize("name", ["email:{}", "no_such_module:a{}", ":a{}", "..shop:a{}", "email.no_such_module:a{}"])
+def test_ids_with_a_colon_are_ids(call: Call, redis_url: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """With an address in the environment, the first is an application's only where there is such a module."""
+    ids = [name.format(number) for number in range(2)]
+
+    async def enqueue() -> None:
+        async with Scheduler(redis_url) as scheduler:
+            add = scheduler.job(name="add")(_add)
+
+            for run_id in ids:
+                await add.options(run_id=run_id).enqueue(1)
+
+    anyio.run(enqueue)
+    monkeypatch.setenv("ANYSCHED_BACKEND", redis_url)
+    done(call, "runs", "cancel", *ids)
+    assert {"cancelled"} == {run["status"] for run in read(call, "runs", "ls")}
+
+    # They are found, and have not failed.
+    status, _, err = call("runs", "retry", *ids)
+    assert 1 == status
+    assert f"'{ids[0]}'" in err
+
+
+def test_an_application_is_one_beside_an_address(
+    call: Call, target: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its module is found; without ids it is said what the word was taken for."""
+    monkeypatch.setenv("ANYSCHED_BACKEND", "redis://localhost:1")
+    run_id = done(call, "enqueue", target, "add", "1")
+    done(call, "runs", "cancel", target, run_id)
+    assert "cancelled" == read(call, "runs", "show", target, run_id)["status"]
+
+    status, _, err = call("runs", "retry", target)
+    assert 2 == status
+    assert f"'{target}' was taken for an application" in err
 
 
 def test_failed_runs_are_retried(call: Call, start, target: str) -> None:

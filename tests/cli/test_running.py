@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from signal import SIGINT, SIGKILL, SIGTERM
 
 import pytest
+
+from anysched.cli.journal import set_up_logging
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -133,6 +136,30 @@ def test_a_backend_that_is_not_there_is_one_line(app, start) -> None:
     assert 1 == node.status()
     assert "anysched: error: " in node.output
     assert "Traceback" not in node.output
+
+
+@pytest.mark.parametrize(
+    ("level", "verbose", "kept"),
+    [
+        (logging.NOTSET, False, logging.CRITICAL),
+        (logging.NOTSET, True, logging.NOTSET),
+        (logging.INFO, False, logging.INFO),
+    ],
+)
+def test_what_a_client_library_logs_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, level: int, verbose: bool, kept: int
+) -> None:
+    """The node says in a line of its own that the backend is gone. An application's own choice stays."""
+    for name in ("anysched", "coredis"):
+        monkeypatch.setattr(logging.getLogger(name), "level", level)
+
+    set_up_logging(verbose=verbose)
+    found = logging.getLogger("coredis").level
+    # Levels are cached, and only setLevel() forgets them.
+    logging.getLogger("coredis").setLevel(logging.NOTSET)
+    logging.getLogger("anysched").setLevel(logging.NOTSET)
+
+    assert kept == found
 
 
 def test_a_failing_job_is_in_the_log_with_its_traceback(app, start) -> None:

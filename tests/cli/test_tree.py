@@ -40,9 +40,19 @@ def test_the_application_may_be_left_out() -> None:
 
 def test_negative_numbers_are_arguments() -> None:
     """A number with a sign is no option."""
-    found = build_parser().parse_args(["enqueue", "app:scheduler", "job", "-5", "--wait", "-1.5"])
+    numbers = ["-5", "-1.5", "-1.5e3", "-2E-7", "-1e+2", "-0.0"]
+    found = build_parser().parse_args(["enqueue", "app:scheduler", "job", *numbers[:3], "--wait", *numbers[3:]])
 
-    assert ["-5", "-1.5"] == found.values
+    assert numbers == found.values
+
+
+@pytest.mark.parametrize("group", ["entries", "runs", "queues", "nodes"])
+@pytest.mark.parametrize("words", ["", "app:scheduler", "app:scheduler --json", "--json app:scheduler", "--backend x"])
+def test_to_list_is_what_is_meant(group: str, words: str) -> None:
+    """Where no command is named; an application has a colon, which no command has."""
+    parser = build_parser()
+
+    assert parser.parse_args([group, "ls", *words.split()]) == parser.parse_args([group, *words.split()])
 
 
 @pytest.mark.parametrize("path", [path for path in words_by_command(build_parser()) if path])
@@ -56,7 +66,7 @@ def test_every_command_has_help(call: Call, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("nonsense",), ("run", "--loop", "twisted"), ("runs", "ls", "--limit", "0"), ("entries",)]
+    "words", [(), ("nonsense",), ("run", "--loop", "twisted"), ("runs", "ls", "--limit", "0"), ("entries", "lst")]
 )
 def test_a_senseless_line_is_refused(call: Call, words: tuple[str, ...]) -> None:
     """A line that cannot be parsed has exit status 2."""

@@ -225,13 +225,24 @@ def test_lines_of_an_env_file(line: str, value: str | None) -> None:
     assert ({} if value is None else {"N": value}) == parse_dotenv(f"\n{line}\n")
 
 
-def test_a_line_of_ours_that_cannot_be_read_is_named_without_its_value() -> None:
-    """Which may be a secret."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ANYSCHED_BACKEND='redis://:s3cret@h",
+        "ANYSCHED_BACKEND: redis://:s3cret@h",
+        "ANYSCHED_BACKEND redis://:s3cret@h",
+        "  export ANYSCHED_BACKEND",
+        "PGPASSWORD 's3cret ANYSCHED_BACKEND",
+        "PGPASSWORD='s3cret ANYSCHED_BACKEND",
+    ],
+)
+def test_a_line_of_ours_that_cannot_be_read_is_named_without_its_value(line: str) -> None:
+    """Which may be a secret, wherever it stands."""
     with pytest.raises(InvalidConfig) as caught:
-        parse_dotenv("A=1\nANYSCHED_BACKEND='redis://:secret@h", "app.env")
+        parse_dotenv(f"A=1\n{line}", "app.env")
 
     assert "invalid line 2 of app.env 'ANYSCHED_BACKEND': expected NAME=value" in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @given(st.text())

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]*)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
 )
-_RUNNERS = ("anyio.run(main)", "trio.run(main)")
+_RUNNERS = ("anyio.run(main)", "trio.run(main)", "virtual_time(main)")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import anyio
 import pytest
 
 from anysched.testing import virtual_time
@@ -19,12 +21,20 @@ from .pages import ROOT, Block, blocks, output_of
 
 BLOCKS = blocks()
 PYTHON = [block for block in BLOCKS if block.language == "python" and block.title != "before"]
+PATIENCE = 60.0
 PROGRAMS = [block for block in PYTHON if block.runner and block.page != "docs/tutorial.md"]
 TESTS = [block for block in PYTHON if block.title.startswith("test_")]
 
 
 def loops_of(block: Block) -> list[str]:
     return ["trio"] if block.runner.startswith("trio") else ["asyncio", "trio"]
+
+
+async def timed(main: Callable[[], Awaitable[None]]) -> float:
+    """How many seconds a program takes."""
+    began = anyio.current_time()
+    await main()
+    return anyio.current_time() - began
 
 
 RUNS = [(block, loop) for block in PROGRAMS for loop in loops_of(block)]
@@ -44,11 +54,13 @@ def test_a_program_prints_what_the_page_says(
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
     exec(compile(block.program, str(block), "exec"), module.__dict__)
-    virtual_time(module.__dict__["main"], backend=loop)
+    seconds = virtual_time(timed, module.__dict__["main"], backend=loop)
     printed = capsys.readouterr().out
     expected = output_of(block, BLOCKS)
 
     assert printed if expected is None else expected == printed
+    # Who runs it as it is written there does not wait longer.
+    assert seconds <= PATIENCE or block.runner == "virtual_time(main)"
 
 
 @pytest.mark.parametrize("block", TESTS, ids=str)

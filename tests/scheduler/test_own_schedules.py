@@ -12,6 +12,8 @@ from attrs import frozen
 from anysched import Blueprint, InvalidSchedule, Schedule, Scheduler, current_run
 from anysched.backends import Backend
 from anysched.clock import now
+from anysched.entry import spec
+from anysched.schedules import base
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -103,6 +105,30 @@ async def test_a_schedule_of_ones_own_is_known_on_another_node(real_time: None, 
                 await fired.wait()
 
         assert ["own", "soon"] == [entry.id for entry in await adding.entries()]
+
+
+async def test_an_entry_that_cannot_be_read_here_is_named(
+    real_time: None, anysched_backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its id, and with the class that is to be imported; the others are listed."""
+    scheduler = Scheduler(anysched_backend)
+
+    @scheduler.job
+    async def note() -> None: ...
+
+    async with scheduler:
+        await scheduler.add(Fibonacci(START, 1000), note.bind(), id="own")
+        await scheduler.add("@daily", note.bind(), id="daily")
+        assert {} == await scheduler.unreadable_entries()
+
+        # As in a program that never knew the class.
+        monkeypatch.delitem(base._classes, "test-fibonacci")
+        spec._read_spec.cache_clear()
+        assert ["daily"] == [entry.id for entry in await scheduler.entries()]
+        unreadable = await scheduler.unreadable_entries()
+
+        assert ["own"] == list(unreadable)
+        assert "the class with the scheme 'test-fibonacci' is imported" in unreadable["own"]
 
 
 async def test_nothing_is_stored_of_a_schedule_that_cannot_be(real_time: None, anysched_backend: Backend) -> None:

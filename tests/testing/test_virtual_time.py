@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 
 from anysched.clock import now
-from anysched.errors import InvalidOption, NaiveDatetime
+from anysched.errors import InvalidOption, MissingExtra, NaiveDatetime
 from anysched.testing import Deadlock, sleep_until_instant, virtual_time
 from anysched.testing.virtual import LoopTime
 
@@ -104,6 +104,18 @@ def test_an_unknown_loop_is_refused() -> None:
 
     with pytest.raises(InvalidOption, match=r"curio.*asyncio.*trio"):
         virtual_time(main, backend="curio")  # pyright: ignore[reportArgumentType] (that is what is tested)
+
+
+def test_a_loop_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+
+    async def main() -> None: ...
+
+    monkeypatch.delitem(sys.modules, "anysched.testing.virtual_trio", raising=False)
+    monkeypatch.setitem(sys.modules, "trio", None)
+
+    with pytest.raises(MissingExtra, match=r"'trio' is not installed.*anysched\[trio\]"):
+        virtual_time(main, backend="trio")
 
 
 def test_timeouts_fire_at_their_own_time(loop: LoopName) -> None:

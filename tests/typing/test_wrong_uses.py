@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
+
+import anysched
 
 WRONG_USES = Path(__file__).with_name("wrong_uses.py")
 RIGHT_USES = Path(__file__).with_name("right_uses.py")
@@ -41,6 +46,18 @@ def test_each_wrong_use_is_refused_and_no_right_one() -> None:
 def test_a_strict_checker_knows_every_type() -> None:
     """Nothing that a public method gives is unknown, in part or in full."""
     assert set() == refused(RIGHT_USES)
+
+
+@pytest.mark.parametrize("name", [name for name in anysched.__all__ if attrs.has(getattr(anysched, name))])
+def test_every_checker_can_work_out_what_a_parameter_takes(name: str) -> None:
+    """Mypy takes it from a converter that is a function with a name; what any other takes is anything."""
+    converters: list[Any] = [
+        one.converter for one in attrs.fields(getattr(anysched, name)) if one.converter and one.init
+    ]
+    given = [next(iter(signature(one).parameters.values())).annotation for one in converters]
+
+    assert [] == [one.__qualname__ for one in converters if "<" in one.__qualname__]
+    assert "Any" not in given
 
 
 @pytest.mark.types

@@ -5,9 +5,10 @@ Never run; read by the test beside it.
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from typing import assert_type
 
-from anysched import Cron, Every, RetryPolicy, Run, Scheduler
+from anysched import Cron, EntryPolicy, Every, RetryPolicy, Run, Scheduler, SchedulerConfig
 
 scheduler = Scheduler()
 
@@ -34,6 +35,9 @@ async def right_uses() -> None:
     assert_type(await add(1), int)
     await scheduler.add(Every("5s"), greet.bind("Ada"), id="hello")
     await scheduler.add(Cron("@daily"), add.bind(1, right=2), overlap="queue_one")
+    SchedulerConfig(timezone=UTC, tick_interval=1, lease="5s", failed_ttl=timedelta(days=7), queues={"mail": 2})
+    RetryPolicy(initial="1s", multiplier=2, retry_on=OSError, give_up_on=[KeyError, "shop.errors.Gone"])
+    RetryPolicy(retry_on="shop.errors.Gone", give_up_on=(KeyError, "shop.errors.Gone"))
 
 
 async def wrong_arguments() -> None:
@@ -59,6 +63,15 @@ async def wrong_options() -> None:
     await scheduler.add(Every("5s"), add.bind(1), overlap="sometimes")  # wrong
     await scheduler.add(5, add.bind(1))  # wrong
     RetryPolicy(max_retries="3")  # wrong
+    RetryPolicy(initial=None)  # wrong
+    RetryPolicy(jitter="0.5")  # wrong
+    RetryPolicy(retry_on=5)  # wrong
+    RetryPolicy(give_up_on=[int])  # wrong
+    EntryPolicy(jitter=[])  # wrong
+    EntryPolicy(end_at="tomorrow")  # wrong
+    SchedulerConfig(lease=None)  # wrong
+    SchedulerConfig(queues=["mail"])  # wrong
+    SchedulerConfig(queues={"mail": "1"})  # wrong
     Scheduler(namespace=5)  # wrong
     await scheduler.find()  # wrong
     await scheduler.find(add.bind(1), key="x")  # wrong

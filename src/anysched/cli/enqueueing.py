@@ -10,6 +10,7 @@ from typing import Any
 from anysched.cli.carrying import run_async
 from anysched.cli.failures import UsageError, reading_words
 from anysched.cli.loading import shared_scheduler_of
+from anysched.cli.showing import show_json_text
 from anysched.durations import duration_of_words, parse_duration
 from anysched.errors import InvalidDuration, UnknownJob
 from anysched.job import BoundJob
@@ -94,7 +95,7 @@ async def _enqueue(scheduler: Scheduler, bound: BoundJob[Any], wait: bool) -> in
         print(f"anysched: enqueued {run.id}, waiting for it", file=sys.stderr)
         await run.result()
         info = await run.info()
-        print(info.result or "null")
+        show_json_text(info.result or "null")
 
     return 0
 

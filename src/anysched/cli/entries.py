@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Collection
 from typing import Any
 
+from anysched.cli.carrying import warn
 from anysched.cli.opening import with_open
 from anysched.cli.records import entry_record
 from anysched.cli.showing import moment, show_fields, show_json, show_table
@@ -12,6 +14,9 @@ from anysched.entry import Entry
 from anysched.scheduler import Scheduler
 
 __all__ = ["list_entries", "pause_entry", "remove_entry", "resume_entry", "show_entry", "trigger_entry"]
+
+_MOST_NAMED = 10
+"""Entries in one warning."""
 
 
 def list_entries(arguments: Namespace) -> int:
@@ -25,6 +30,8 @@ def list_entries(arguments: Namespace) -> int:
         else:
             columns = ("id", "job", "schedule", "status", "next", "fired", "missed", "skipped")
             show_table(columns, map(_row, entries), empty="no entries")
+
+        _warn_of(await scheduler.unreadable_entries())
 
     return with_open(arguments, show)
 
@@ -66,6 +73,14 @@ def trigger_entry(arguments: Namespace) -> int:
         print(run.id if run is not None else "skipped: a run of it is live, and its overlap rule says skip")
 
     return with_open(arguments, trigger)
+
+
+def _warn_of(unreadable: Collection[str]) -> None:
+    if unreadable:
+        named = ", ".join(list(unreadable)[:_MOST_NAMED])
+        more = ", ..." if len(unreadable) > _MOST_NAMED else ""
+        what = "1 entry" if len(unreadable) == 1 else f"{len(unreadable)} entries"
+        warn(f"{what} cannot be read here: {named}{more}")
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ __all__ = [
     "NotAScheduler",
     "NothingToTalkTo",
     "UnreadableFile",
+    "UnwritableOutput",
     "UsageError",
     "reading_words",
 ]
@@ -106,6 +107,13 @@ class UnreadableFile(CommandError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"cannot read {path!r}: {reason}")
+
+
+class UnwritableOutput(CommandError):
+    """There is no room for what is to be printed: the disk is full."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot write: {reason}")
 
 
 class InvalidCrontab(CommandError):

@@ -70,11 +70,16 @@ def attach(scheduler: Scheduler) -> None:
 
 
 def set_up_logging(*, verbose: bool) -> None:
-    """Log to stderr, unless the application has set up logging by itself."""
+    """Log to stderr, unless the application has set up logging by itself.
+
+    What coredis reports with a traceback whenever a connection fails, the node tells in a line of its own.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
     if verbose:
-        logging.getLogger("anysched").setLevel(logging.DEBUG)
+        _log.setLevel(logging.DEBUG)
+    elif (coredis := logging.getLogger("coredis")).level == logging.NOTSET:
+        coredis.setLevel(logging.CRITICAL)
 
 
 def _report(error: Exception, context: ErrorContext) -> None:

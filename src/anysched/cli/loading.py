@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +22,7 @@ from anysched.cli.failures import (
 from anysched.config import DEFAULT_NAMESPACE, environment
 from anysched.scheduler import Scheduler
 
-__all__ = ["load_scheduler", "scheduler_of", "shared_scheduler_of"]
+__all__ = ["load_scheduler", "names_application", "scheduler_of", "shared_scheduler_of"]
 
 
 def load_scheduler(path: str) -> Scheduler:
@@ -37,7 +38,7 @@ def load_scheduler(path: str) -> Scheduler:
     """
     module_name, _, names = path.partition(":")
 
-    if not module_name or not names:
+    if not module_name or not names or module_name.startswith("."):
         raise AppNotFound(path, "expected module:attribute, such as myapp.jobs:scheduler")
 
     found: object = _import(module_name, path)
@@ -108,11 +109,48 @@ def shared_scheduler_of(arguments: Namespace) -> Scheduler:
     return scheduler
 
 
-def _import(name: str, path: str) -> ModuleType:
+def names_application(arguments: Namespace) -> bool:
+    """Whether ``target`` is an import path, where the word may as well be an id, which may have a colon too.
+
+    Raises:
+        UsageError: a variable cannot be read.
+    """
+    module_name, colon, names = arguments.target.partition(":")
+
+    if arguments.backend is not None or not colon:
+        return False
+
+    with reading_words():
+        # Without an address nothing but an application can be meant.
+        if environment().backend is None:
+            return True
+
+    return all(name.isidentifier() for name in names.split(".")) and _is_module(module_name)
+
+
+def _is_module(name: str) -> bool:
+    _look_here()
+
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
+    except ValueError:
+        # No name at all, or that of a module that was made by hand.
+        return name in sys.modules
+    except (Exception, SystemExit):  # noqa: BLE001 - a package of the application's, which will be said when it is loaded
+        return True
+
+
+def _look_here() -> None:
     here = str(Path.cwd())
 
     if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def _import(name: str, path: str) -> ModuleType:
+    _look_here()
 
     try:
         return import_module(name)

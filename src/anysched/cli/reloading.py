@@ -17,8 +17,8 @@ from attrs import define, field
 __all__ = ["Supervisor", "snapshot", "supervise"]
 
 _LOOK_EVERY = 0.5
-_PATIENCE = 60.0
-"""Seconds that a child gets to stop gracefully: the default shutdown_timeout and as much again."""
+_LEAVING = 2.0
+"""Seconds that a child gets to leave at once by itself: it does nothing but flush its streams."""
 
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
@@ -44,6 +44,7 @@ class Supervisor:
     _child: Process | None = field(default=None, init=False)
     _changed: Event = field(factory=Event, init=False)
     _stopped: Event = field(factory=Event, init=False)
+    _signals: int = field(default=0, init=False)
 
     async def run(self) -> int:
         """Run children, one after the other, until a signal; the exit status is that of the last."""
@@ -84,20 +85,22 @@ class Supervisor:
     async def _end_when_changed(self, child: Process) -> None:
         await self._changed.wait()
 
-        # When a signal has ended it, that was passed on already.
+        # When a signal has ended it, that was passed on already. Only the child knows how long it may take to stop, and
+        # it has a watchdog of its own: a second signal of ours would cut that short.
         if not self._stopped.is_set():
             _send(child, SIGTERM)
-
-        await sleep(_PATIENCE)
-        _send(child, SIGTERM)
-        await sleep(_PATIENCE / 4)
-        _send(child, SIGKILL)
 
     async def _listen(self) -> None:
         # A terminal that is closed sends SIGHUP, and a child in a session of its own would stay behind.
         with open_signal_receiver(SIGINT, SIGTERM, SIGHUP) as received:
             async for signal in received:
+                self._signals += 1
                 self._pass_on(SIGTERM if signal == SIGHUP else signal)
+
+                # A child whose event loop is blocked sees no signal, whatever number it is.
+                if self._signals >= 3:
+                    await sleep(_LEAVING)
+                    self._pass_on(SIGKILL)
 
     def _pass_on(self, signal: Signals) -> None:
         self._stopped.set()

@@ -7,6 +7,7 @@ from typing import Any
 
 from anysched.cli.enqueueing import instant_from_text, length_from_text
 from anysched.cli.failures import UsageError
+from anysched.cli.loading import names_application
 from anysched.cli.opening import with_open
 from anysched.cli.records import run_record
 from anysched.cli.showing import ago, moment, show_fields, show_json, show_table
@@ -66,7 +67,9 @@ def retry_runs(arguments: Namespace) -> int:
     ids = _ids_of(arguments)
 
     if bool(ids) == arguments.all_failed:
-        raise UsageError("say which: the ids of runs, or --all-failed")
+        taken = f" ({arguments.target!r} was taken for an application)" if arguments.target and not ids else ""
+        message = f"say which: the ids of runs, or --all-failed{taken}"
+        raise UsageError(message)
 
     if not arguments.all_failed and (arguments.job or arguments.queue):
         raise UsageError("--job and --queue go with --all-failed")
@@ -93,7 +96,7 @@ def _ids_of(arguments: Namespace) -> list[str]:
     """The ids, the first of which may have been taken for an application's import path."""
     ids: list[str] = list(arguments.ids)
 
-    if arguments.target is not None and (arguments.backend is not None or ":" not in arguments.target):
+    if arguments.target is not None and not names_application(arguments):
         ids.insert(0, arguments.target)
         arguments.target = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,8 +16,9 @@ import msgspec
 from anysched.clock import now
 from anysched.durations import format_duration
 
-__all__ = ["ago", "moment", "show_fields", "show_json", "show_table"]
+__all__ = ["ago", "moment", "show_fields", "show_json", "show_json_text", "show_table"]
 
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 
@@ -40,7 +43,17 @@ _STYLES: Final = {
 
 def show_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    show_json_text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def show_json_text(text: str) -> None:
+    """Print JSON. What the output's encoding lacks is escaped as JSON escapes it."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+    print(text)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

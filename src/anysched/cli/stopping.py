@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from signal import SIGINT, SIGTERM, Signals
 from threading import Timer
 
@@ -93,6 +94,12 @@ class Stopping:
 
 def _leave(status: int) -> None:
     """End the process as it stands: waiting for its threads would be waiting for ever."""
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(status)
+    try:
+        # Nothing that fails here may keep it: a stream that is closed, or a disk that is full.
+        with suppress(Exception):
+            logging.shutdown()
+
+        with suppress(Exception):
+            sys.stdout.flush()
+    finally:
+        os._exit(status)

@@ -5,6 +5,7 @@ Nothing but names is in here: a command is written ``module:function`` and impor
 
 from __future__ import annotations
 
+import re
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from anysched.cli import records
 
 __all__ = ["CommandParser", "build_parser"]
 
+_NEGATIVE_NUMBER = re.compile(r"-(?:\d+|\d*\.\d+)(?:[eE][+-]?\d+)?$")
 _LOOPS = ("asyncio", "uvloop", "trio")
 _STATUSES = (
     *("waiting", "scheduled", "ready", "running", "retrying"),
@@ -25,11 +27,16 @@ _OVERLAPS = ("skip", "queue_one", "queue_all", "cancel_previous", "allow")
 class CommandParser(ArgumentParser):
     """A parser whose options may stand anywhere among the positional arguments."""
 
+    default_command: str | None = None
+    """The command that is meant where none is named."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
         self._is_intermixed = False
+        # argparse takes no number with an exponent for an argument, and has no public way to make it.
+        self._negative_number_matcher = _NEGATIVE_NUMBER
 
     # The base class has overloads for its namespace, which do not matter here.
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -39,6 +46,9 @@ class CommandParser(ArgumentParser):
 
         Otherwise ``entries show app:scheduler --json ID`` would take the application for the id.
         """
+        if self.default_command is not None and args is not None and not _names_command(args):
+            args = [self.default_command, *args]
+
         is_last = self._subparsers is None
 
         if not is_last or self._is_intermixed:
@@ -50,6 +60,11 @@ class CommandParser(ArgumentParser):
             return cast("Any", self.parse_known_intermixed_args(args, namespace))
         finally:
             self._is_intermixed = False
+
+
+def _names_command(words: Sequence[str]) -> bool:
+    """Whether words begin with a command, or ask for the help of all: an import path has a colon, no command has."""
+    return bool(words) and (words[0] in ("-h", "--help") or not (words[0].startswith("-") or ":" in words[0]))
 
 
 class _Commands(Protocol):
@@ -94,7 +109,10 @@ def _command(commands: _Commands, name: str, does: str, command: str, *, epilog:
 
 
 def _group(commands: _Commands, name: str, does: str) -> _Commands:
-    parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=None)
+    """Commands about one kind of thing, of which ``ls`` is the one that is meant where none is named."""
+    epilog = f"anysched {name} [app:scheduler] [options]: the same with ls"
+    parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=epilog)
+    parser.default_command = "ls"
     return cast("_Commands", parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
 
 

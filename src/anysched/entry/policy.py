@@ -31,12 +31,32 @@ def _one_of(kind: Any) -> Callable[[object, Attribute[Any], object], None]:
     return check
 
 
-def _to_length(name: str) -> Callable[[Duration | None], timedelta | None]:
-    return lambda value: None if value is None else parse_duration(value, name=name, maximum=LONGEST)
+# A type checker takes a parameter's type from its converter, and that of a call's result it does not work out: so each
+# converter is a function with a name.
 
 
-def _to_instant(name: str) -> Callable[[datetime | None], datetime | None]:
-    return lambda value: None if value is None else require_aware(name, value)
+def _to_misfire_grace(value: Duration | None) -> timedelta | None:
+    return _length_of("misfire_grace", value)
+
+
+def _to_jitter(value: Duration | None) -> timedelta | None:
+    return _length_of("jitter", value)
+
+
+def _to_start_at(value: datetime | None) -> datetime | None:
+    return _instant_of("start_at", value)
+
+
+def _to_end_at(value: datetime | None) -> datetime | None:
+    return _instant_of("end_at", value)
+
+
+def _length_of(name: str, value: Duration | None) -> timedelta | None:
+    return None if value is None else parse_duration(value, name=name, maximum=LONGEST)
+
+
+def _instant_of(name: str, value: datetime | None) -> datetime | None:
+    return None if value is None else require_aware(name, value)
 
 
 def _check_limit(_: object, __: Attribute[Any], value: object) -> None:
@@ -69,10 +89,10 @@ class EntryPolicy:
 
     overlap: Overlap = field(default="skip", validator=_one_of(Overlap))
     misfire: Misfire = field(default="latest", validator=_one_of(Misfire))
-    misfire_grace: timedelta | None = field(default=None, converter=_to_length("misfire_grace"))
-    jitter: timedelta | None = field(default=None, converter=_to_length("jitter"))
-    start_at: datetime | None = field(default=None, converter=_to_instant("start_at"))
-    end_at: datetime | None = field(default=None, converter=_to_instant("end_at"))
+    misfire_grace: timedelta | None = field(default=None, converter=_to_misfire_grace)
+    jitter: timedelta | None = field(default=None, converter=_to_jitter)
+    start_at: datetime | None = field(default=None, converter=_to_start_at)
+    end_at: datetime | None = field(default=None, converter=_to_end_at)
     limit: int | None = field(default=None, validator=_check_limit)
 
     def __attrs_post_init__(self) -> None:

@@ -102,22 +102,26 @@ class Managing(RunHome, ABC):
         return entry_of(await self._entry(entry_id))
 
     async def entries(self) -> list[Entry]:
-        """Every entry that can be read, by id."""
-        backend = self._backend("entries")
+        """Every entry that can be read here, by id; the others are :meth:`unreadable_entries`."""
         found: list[Entry] = []
-        cursor = ""
 
-        while True:
-            page = await backend.list_entries(cursor=cursor, limit=_PAGE)
+        for record in await self._entry_records("entries"):
+            with suppress(RecordCorrupt):
+                found.append(entry_of(record))
 
-            for record in page.entries:
-                with suppress(RecordCorrupt):
-                    found.append(entry_of(record))
+        return found
 
-            cursor = page.cursor
+    async def unreadable_entries(self) -> dict[str, str]:
+        """The ids of entries that cannot be read here, each with why: a class, say, is not imported."""
+        found: dict[str, str] = {}
 
-            if not cursor:
-                return found
+        for record in await self._entry_records("unreadable_entries"):
+            try:
+                entry_of(record)
+            except RecordCorrupt as error:
+                found[record.id] = str(error)
+
+        return found
 
     async def pause(self, entry_id: str, *, note: str = "") -> None:
         """Stop an entry from firing, on every node, until it is resumed. Live runs go on.
@@ -282,6 +286,19 @@ class Managing(RunHome, ABC):
         return revived
 
     # --- inside ------------------------------------------------------------------------------------------------
+
+    async def _entry_records(self, what: str) -> list[EntryRecord | Corrupt]:
+        backend = self._backend(what)
+        found: list[EntryRecord | Corrupt] = []
+        cursor = ""
+
+        while True:
+            page = await backend.list_entries(cursor=cursor, limit=_PAGE)
+            found += page.entries
+            cursor = page.cursor
+
+            if not cursor:
+                return found
 
     async def _entry(self, entry_id: str) -> EntryRecord:
         backend = self._backend("get_entry")

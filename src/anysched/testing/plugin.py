@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["anysched_backend", "anysched_redis_server", "redis_url", "scheduler"]
 
-# Everything else is imported when a fixture is asked for: a plugin is loaded in every test run on the machine.
+# A plugin is loaded in every test run on the machine, and this one brings all that `import anysched` and
+# `import anysched.testing` bring: about a tenth of a second. Clients and servers wait until a fixture is asked for.
 
 
 @pytest.fixture

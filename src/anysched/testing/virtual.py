@@ -32,7 +32,7 @@ import anyio
 from attrs import define, field
 
 from anysched.clock import Clock, clock_in_force, now
-from anysched.errors import AnySchedError, InvalidOption
+from anysched.errors import AnySchedError, InvalidOption, MissingExtra
 from anysched.options import require_aware
 
 from .whereabouts import where_suspended
@@ -186,6 +186,7 @@ def virtual_time(
         Deadlock: every task waits for something that can no longer happen. `main` was cancelled.
         NaiveDatetime: `start` has no time zone.
         InvalidOption: `backend` is neither of the two, or `start` is no datetime, or not after the beginning of 1970.
+        MissingExtra: `backend` is ``"trio"``, which is not installed.
     """
     if require_aware("start", start) <= _EPOCH:
         raise InvalidOption("start", start.isoformat(), f"an instant after {_EPOCH.isoformat()}")
@@ -198,7 +199,10 @@ def virtual_time(
             case "asyncio":
                 from .virtual_asyncio import run
             case "trio":
-                from .virtual_trio import run
+                try:
+                    from .virtual_trio import run
+                except ModuleNotFoundError as error:
+                    raise MissingExtra("trio", "anysched[trio]") from error
             case _:
                 raise InvalidOption("backend", backend, '"asyncio" or "trio"')
 
