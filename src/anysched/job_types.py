@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from inspect import Parameter
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +40,7 @@ class JobTypes:
     function: Callable[..., Any] = field(repr=False)
     codec: Codec = field(factory=JsonCodec, repr=False)
     _shape: Shape | None = field(default=None, init=False, repr=False)
+    _defaults: Mapping[str, bytes] | None = field(default=None, init=False, repr=False)
     _dump_result: Callable[[Any], bytes] | None = field(default=None, init=False, repr=False)
     _load_result: Callable[[bytes], Any] | None = field(default=None, init=False, repr=False)
 
@@ -118,8 +121,10 @@ class JobTypes:
         if payload and isinstance(self.codec, JsonCodec):
             shape = self._shape or self._prepare(CannotDecode)
             given = shape.given(self._load(shape, payload))
-            meant = {name: value for name, value in given.items() if not _is_same(value, shape.defaults[name])}
-            data = self.codec.encoder(canonical=True).encode(meant) if meant else b""
+            encode = self.codec.encoder(canonical=True).encode
+            defaults = self._defaults if self._defaults is not None else self._prepare_defaults(shape, self.codec)
+            meant = {name: value for name, value in given.items() if encode(value) != defaults.get(name)}
+            data = encode(meant) if meant else b""
 
         return digest(data, 12).hex()
 
@@ -179,6 +184,19 @@ class JobTypes:
             raise error("arguments", self.job, plain_reason(reason)) from None
 
         return self._shape
+
+    def _prepare_defaults(self, shape: Shape, codec: JsonCodec) -> Mapping[str, bytes]:
+        """The defaults as they would be stored, and come back; without those that cannot be."""
+        encode = codec.encoder(canonical=True).encode
+        found: dict[str, bytes] = {}
+
+        for name, default in shape.defaults.items():
+            if default is not Parameter.empty:
+                with suppress(Exception):
+                    found[name] = encode(codec.decoder(shape.types[name]).decode(encode(default)))
+
+        self._defaults = found
+        return found
 
     def _prepare_dump(self) -> Callable[[Any], bytes]:
         codec = self.codec
@@ -270,10 +288,3 @@ def _raw(text: str) -> msgspec.Raw:
         raise ValueError(reason) from None
 
     return msgspec.Raw(text.encode())
-
-
-def _is_same(value: Any, default: Any) -> bool:
-    try:
-        return type(value) is type(default) and bool(value == default)
-    except Exception:  # noqa: BLE001 (equality is the user's code)
-        return False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from string import ascii_lowercase
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
@@ -149,6 +150,52 @@ def test_no_arguments_and_written_out_defaults_have_one_digest() -> None:
     types = JobTypes("job", optional)
 
     assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments((1, 2), {}))
+
+
+def floating(x: float = 1) -> None: ...
+def several(to: Sequence[str] = ()) -> None: ...
+def untyped(to=(), when={}): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, B006 (as many write it)
+def frozen(names: set[str] = frozenset()) -> None: ...  # type: ignore[assignment]
+def at_path(path: PurePath = PurePath("a/b")) -> None: ...
+def at_time(at: datetime | None = datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))) -> None: ...
+def with_sentinel(a: object = object(), b: int = 1) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "other"),
+    [
+        (floating, (1,), (2,)),
+        (floating, (1.0,), (1.5,)),
+        (several, ((),), (("a",),)),
+        (several, ([],), (["a"],)),
+        (untyped, ((), {}), ([], {"a": 1})),
+        (untyped, ([],), ([0],)),
+        (frozen, (frozenset(),), ({"a"},)),
+        (frozen, (set(),), ({"a"},)),
+        (at_path, (PurePath("a/b"),), (PurePath("a"),)),
+        (at_path, (Path("a/b"),), (Path("b"),)),
+        (at_time, (datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")),), (None,)),
+    ],
+)
+def test_a_default_is_the_same_however_it_is_typed(
+    function: Callable[..., Any], args: tuple[Any, ...], other: tuple[Any, ...]
+) -> None:
+    """What would be stored of it counts, not the class of the object that stands in the signature.
+
+    Break: two runs for one call, with ``key=by_arguments``.
+    """
+    types = JobTypes("job", function)
+
+    assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments(args, {}))
+    assert types.arguments_digest("") != types.arguments_digest(types.encode_arguments(other, {}))
+
+
+def test_a_default_that_cannot_be_stored_is_like_nothing_that_was_given() -> None:
+    """And harms no other."""
+    types = JobTypes("job", with_sentinel)
+
+    assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments((), {"b": 1}))
+    assert types.arguments_digest("") != types.arguments_digest(types.encode_arguments((None,), {}))
 
 
 # --- other codecs ------------------------------------------------------------------------------------------------
