@@ -10,15 +10,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from attrs import fields as attrs_fields
 from attrs import has as is_attrs
 
-__all__ = ["find_change"]
+__all__ = ["LEFT_OUT", "find_change"]
+
+LEFT_OUT = "is not stored: of an attrs class, nothing is whose name begins with an underscore"
+"""What msgspec does with it."""
+
+_INSTANT = "instant: convert it to UTC, since its offset is no whole minutes"
 
 # Of one type and yet not equal, these have changed; anything else may merely not define equality.
-_PLAIN = (str, bytes, bytearray, int, list, tuple)
+_PLAIN = (str, bytes, bytearray, int, list, tuple, datetime, time)
 
 
 def find_change(before: Any, after: Any, where: str) -> str | None:
@@ -45,14 +51,9 @@ def find_change(before: Any, after: Any, where: str) -> str | None:
         return _change_of_mapping(before, after, where)
 
     if issubclass(kind, _PLAIN) or (issubclass(kind, float) and not (math.isnan(before) and math.isnan(after))):
-        return f"{where} would come back as another value"
+        return f"{where} would come back as another {_INSTANT if issubclass(kind, datetime) else 'value'}"
 
-    missing = object()
-    names = _field_names(kind)
-
-    return _first_change(
-        [(f"{where}.{name}", getattr(before, name, missing), getattr(after, name, missing)) for name in names]
-    )
+    return _change_of_fields(before, after, where, _field_names(kind))
 
 
 def _first_change(places: list[tuple[str, Any, Any]]) -> str | None:
@@ -71,6 +72,19 @@ def _change_of_mapping(before: Mapping[Any, Any], after: Mapping[Any, Any], wher
     return _first_change([(f"{where}[{key!r}]", before[key], after[key]) for key in before])
 
 
+def _change_of_fields(before: Any, after: Any, where: str, names: tuple[str, ...]) -> str | None:
+    missing = object()
+
+    for name in names:
+        found = find_change(getattr(before, name, missing), getattr(after, name, missing), f"{where}.{name}")
+
+        if found is not None:
+            is_left_out = name.startswith("_") and is_attrs(before.__class__)
+            return f"{where}.{name} {LEFT_OUT}" if is_left_out else found
+
+    return None
+
+
 def _is_sequence(value: Any) -> bool:
     """Whether it is what JSON has one form for."""
     return isinstance(value, list | tuple)
@@ -78,7 +92,8 @@ def _is_sequence(value: Any) -> bool:
 
 def _equal(before: Any, after: Any) -> bool:
     try:
-        return bool(before == after)
+        # Between zones, no instant is equal to any that is in an hour which comes twice, or never.
+        return bool(before == after) or (isinstance(before, datetime) and before - after == timedelta(0))
     except Exception:  # noqa: BLE001 (equality is the user's code, and may give an array or raise)
         return False
 

@@ -13,14 +13,18 @@ from attrs import define, field
 
 from anysched.codec import Codec, JsonCodec, from_stored, to_stored
 from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
-from anysched.fidelity import find_change
+from anysched.fidelity import LEFT_OUT, find_change
 from anysched.identifiers import digest
 from anysched.shapes import Arguments, Shape, UnusableAnnotation, result_type_of, shape_of
 
 __all__ = ["JobTypes", "plain_reason"]
 
 _PLACE: Final = r"(?s)(.*) - at `\$\.?(.*)`"
+_UNSTORED: Final = "missing required field `(_[^`]*)`"
 _LONGEST_REASON: Final = 400
+
+_PLAIN: Final = (str, bool, int, type(None))
+"""Types of results that come back as they are, whatever is declared."""
 
 
 @define(eq=False)
@@ -43,6 +47,7 @@ class JobTypes:
     _defaults: Mapping[str, bytes] | None = field(default=None, init=False, repr=False)
     _dump_result: Callable[[Any], bytes] | None = field(default=None, init=False, repr=False)
     _load_result: Callable[[bytes], Any] | None = field(default=None, init=False, repr=False)
+    _declares: bool = field(default=False, init=False, repr=False)
 
     # --- arguments -------------------------------------------------------------------------------------------
 
@@ -133,19 +138,28 @@ class JobTypes:
     def encode_result(self, value: Any) -> str:
         """What the function returned, as text; empty for ``None``.
 
-        It is not held against the annotation: the work is done, and whoever asks for the result is told.
+        What does not fit the annotation at all is stored: the work is done, and whoever asks for the result is told.
+        What does, and would come back as something else, is not, since nobody would notice. What nothing is declared
+        of comes back as JSON has it.
 
         Raises:
-            CannotEncode: it has no form in the codec's format.
+            CannotEncode: it has no form in the codec's format, or would come back as something else.
         """
         if value is None:
             return ""
 
         try:
             dump = self._dump_result or self._prepare_dump()
-            return to_stored(self.codec, dump(value))
+            data = dump(value)
+            text = to_stored(self.codec, data)
+            change = self._change_of_result(value, data) if type(value) not in _PLAIN else None
         except Exception as error:  # noqa: BLE001 (hooks and codecs are the user's code)
             raise CannotEncode("result", self.job, plain_reason(error)) from None
+
+        if change is not None:
+            raise CannotEncode("result", self.job, f"{change} (declare what the function returns, or return that)")
+
+        return text
 
     def decode_result(self, text: str) -> Any:
         """What the function returned, as the type that it declares.
@@ -210,9 +224,28 @@ class JobTypes:
         codec = self.codec
         kind = result_type_of(self.function)
         is_json = isinstance(codec, JsonCodec)
+        self._declares = kind is not Any and kind is not object
         self._load_result = codec.decoder(kind).decode if is_json else lambda data: codec.loads(data, kind)
 
         return self._load_result
+
+    def _change_of_result(self, value: Any, data: bytes) -> str | None:
+        codec = self.codec
+
+        if not isinstance(codec, JsonCodec):
+            return None
+
+        try:
+            load = self._load_result or self._prepare_load()
+            back, is_typed = load(data), self._declares
+        except Exception as error:  # noqa: BLE001 (as above)
+            if left_out := _left_out(plain_reason(error)):
+                return left_out
+
+            back, is_typed = msgspec.json.decode(data), False
+
+        change = find_change(value, back, "it")
+        return change if change is None or is_typed else find_change(codec.as_json(value), back, "it")
 
     def _load(self, shape: Shape, payload: str) -> msgspec.Struct:
         try:
@@ -233,7 +266,8 @@ class JobTypes:
         try:
             change = _first_change(shape, bound, shape.decode(data))
         except Exception as error:  # noqa: BLE001 (as above)
-            raise InvalidArguments(self.job, plain_reason(error)) from None
+            reason = plain_reason(error)
+            raise InvalidArguments(self.job, _left_out(reason) or reason) from None
 
         if change is not None:
             raise InvalidArguments(self.job, f"{change}: annotate the parameter with what it takes, or pass that")
@@ -270,6 +304,12 @@ def plain_reason(error: Exception) -> str:
         said = f"{found[2]}: {found[1]}" if found[2] else found[1]
 
     return said if len(said) <= _LONGEST_REASON else said[:_LONGEST_REASON] + "..."
+
+
+def _left_out(reason: str) -> str | None:
+    """What is the matter where a field is missing of an object that came from here."""
+    found = re.search(_UNSTORED, reason)
+    return f"{found[1]} {LEFT_OUT}" if found is not None else None
 
 
 def _first_change(shape: Shape, before: msgspec.Struct, after: msgspec.Struct) -> str | None:
