@@ -15,7 +15,7 @@ What always holds:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from importlib import import_module
 from math import inf
@@ -87,6 +87,11 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         # Also SystemExit: AnyIO's worker would end by it, and the next function that is sent there fail.
         traceback = error.__traceback__
         return pack_error(error.with_traceback(traceback.tb_next if traceback else None))  # noqa: ASYNC104 - as above
+
+
+def _boxed(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any]:
+    """Call a function, in a thread. A coroutine, which Trio takes for a mistake, leaves that in a box."""
+    return (function(*args, **kwargs),)
 
 
 def _at_least_one(instance: object, attribute: Any, value: object) -> None:
@@ -263,7 +268,9 @@ class Executor:
             return await function(*args, **kwargs)
 
         if runs_in == "thread":
-            return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._threads)
+            (value,) = await to_thread.run_sync(_boxed, function, args, kwargs, limiter=self._threads)
+            # A plain wrapper around an async function gives what has yet to be awaited.
+            return await value if isinstance(value, Coroutine) else value
 
         bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs)
 

@@ -212,7 +212,10 @@ class AsyncJob(Job[P, R_co]):
 
 @define(eq=False, kw_only=True, slots=False)
 class PlainJob(Job[P, R_co]):
-    """A job made of a plain function. ``job(...)`` just calls that."""
+    """A job made of a plain function. ``job(...)`` just calls that.
+
+    A coroutine that the function returns, as a plain wrapper around an async one does, is awaited in the loop.
+    """
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""
@@ -254,8 +257,7 @@ _DEFAULT_RETRY: Final = RetryPolicy()
 
 def _check_function(function: Any) -> bool:
     """Whether it is async."""
-    # An object with a __call__ of its own is as async as that is.
-    called: Any = function if _is_function(function) else function.__class__.__call__
+    called = _called(function)
     generates = inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
 
     if not callable(function) or isinstance(function, type) or generates:
@@ -264,8 +266,13 @@ def _check_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(called)
 
 
-def _is_function(value: Any) -> bool:
-    return inspect.isroutine(value) or isinstance(value, functools.partial)
+def _called(function: Any) -> Any:
+    """What runs when it is called. What a plain wrapper makes of that is seen when it has run."""
+    while isinstance(function, functools.partial | staticmethod):
+        function = cast("Any", function.func if isinstance(function, functools.partial) else function.__func__)
+
+    # An object with a __call__ of its own is as async as that is.
+    return function if inspect.isroutine(function) else function.__class__.__call__
 
 
 def _default_name(function: Any) -> str:

@@ -516,7 +516,7 @@ class Scheduler(Registry, Managing):
             outage=self._outage,
             look_every=(self._pace or self).config.tick_interval.total_seconds(),
         )
-        return conclude(record, types)
+        return conclude(record, types, self.codec)
 
     async def cancel_run(self, run_id: str) -> None:
         """See :meth:`Run.cancel`."""

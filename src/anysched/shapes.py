@@ -198,11 +198,27 @@ def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
     if annotation is Parameter.empty:
         return Any
 
-    written: Any = inspect.unwrap(function)
-    written = getattr(written, "__func__", written)
+    written = _written(function)
     holder = SimpleNamespace(__annotations__={"it": annotation})
 
     return get_type_hints(holder, getattr(written, "__globals__", {}), _closure_of(written), include_extras=True)["it"]
+
+
+def _written(function: Any) -> Any:
+    """The function in whose source the annotations of a callable stand."""
+    while True:
+        function = inspect.unwrap(function)
+        inner = function.func if isinstance(function, partial) else getattr(function, "__func__", None)
+
+        if inner is None and not inspect.isroutine(function):
+            # An object that can be called: its class says how. Of what is not written in Python nothing is known.
+            called = inspect.unwrap(type(function).__call__)
+            return called if inspect.isfunction(called) else function
+
+        if inner is None:
+            return function
+
+        function = inner
 
 
 def _closure_of(function: Any) -> dict[str, Any]:

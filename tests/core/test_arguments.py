@@ -509,6 +509,35 @@ def test_an_annotation_that_cannot_be_used_is_named(function: Callable[..., Any]
         types.decode_arguments('{"value":1}')
 
 
+class Caller:
+    def __call__(self, value: Later) -> Later: ...  # type: ignore[empty-body] (as above)
+
+    def method(self, value: Later) -> Later: ...  # type: ignore[empty-body] (as above)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        functools.partial(forward),
+        functools.partial(functools.partial(forward)),
+        Caller(),
+        Caller().method,
+        functools.partial(Caller()),
+        functools.partial(Caller().method),
+        staticmethod(forward),
+        functools.lru_cache(forward),
+        functools.wraps(forward)(functools.partial(lambda value: value)),
+    ],
+    ids=str,
+)
+def test_annotations_are_found_behind_whatever_can_be_called(function: Callable[..., Any]) -> None:
+    """As text they mean what they mean in the module of the function that is called in the end."""
+    types = JobTypes("job", function)
+
+    assert ((Later("x"),), {}) == round_trip(function, Later("x"))
+    assert Later("x") == types.decode_result(types.encode_result(Later("x")))
+
+
 def test_a_wrapped_function_is_seen_through() -> None:
     """``functools.wraps`` keeps the annotations in sight."""
 

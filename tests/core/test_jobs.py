@@ -122,7 +122,16 @@ async def async_generator() -> Any:
 
 @pytest.mark.parametrize(
     ("function", "place"),
-    [(Greeter(), "loop"), (Greeter().greet, "loop"), (partial(greet, "x"), "loop"), (len, "thread")],
+    [
+        (Greeter(), "loop"),
+        (Greeter().greet, "loop"),
+        (partial(greet, "x"), "loop"),
+        (partial(Greeter(), "x"), "loop"),
+        (staticmethod(greet), "loop"),
+        (partial(staticmethod(greet), "x"), "loop"),
+        (staticmethod(compress), "thread"),
+        (len, "thread"),
+    ],
 )
 def test_other_callables_can_be_jobs(function: Any, place: str) -> None:
     """As async as what they call, once they have a name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ import attrs
 import pytest
 
 from anysched import (
+    Backend,
     CannotDecode,
     CannotEncode,
     InvalidArguments,
@@ -22,6 +24,7 @@ from anysched import (
     NaiveDatetime,
     PayloadTooLarge,
     RetryPolicy,
+    RunCancelled,
     RunFailed,
     RunNotFound,
     RunStatus,
@@ -230,6 +233,66 @@ async def test_a_result_is_there_for_many_who_wait_and_for_who_comes_late() -> N
         assert "done" == await (await scheduler.get_run(run.id)).result()
 
     assert ["done"] * 11 == got
+
+
+async def test_a_stranger_gets_the_result_as_json_has_it(anysched_backend: Backend) -> None:
+    """A process that does not know the job decodes what was stored as plain JSON.
+
+    Break: it gets the stored text, an empty one in place of None.
+    """
+    scheduler, stranger = Scheduler(anysched_backend), Scheduler(anysched_backend)
+    found: list[Any] = []
+
+    @scheduler.job
+    async def give(value: dict[str, Any] | None) -> Any:
+        return value and value["it"]
+
+    async with scheduler.running(), stranger:
+        for value in (None, {"it": "hello"}, {"it": [1, 2.5, {"a": None}]}, {"it": ""}):
+            run = await give.enqueue(value)
+            assert (value and value["it"]) == await run.result()
+            found.append(await (await stranger.get_run(run.id)).result())
+
+    assert [None, "hello", [1, 2.5, {"a": None}], ""] == found
+
+
+async def test_a_plain_wrapper_around_an_async_function_is_awaited(anysched_backend: Backend) -> None:
+    """In the loop, with its run; also where it is a static method. It can be cancelled there.
+
+    Break: a coroutine is what the job returns, which cannot be stored, and nothing was done.
+    """
+    scheduler = Scheduler(anysched_backend, config=SchedulerConfig(on_error=lambda error, context: None))
+    begun = anyio.Event()
+
+    async def double(value: int) -> tuple[int, str]:
+        await anyio.lowlevel.checkpoint()
+        return 2 * value, current_run().job
+
+    async def stay() -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    @functools.wraps(double)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return double(*args, **kwargs)
+
+    @functools.wraps(stay)
+    def staying() -> Any:
+        return stay()
+
+    jobs: list[Any] = [scheduler.job(name="wrapped")(wrapped), scheduler.job(name="static")(staticmethod(double))]
+    stays: Any = scheduler.job(name="stays")(staying)
+
+    async with scheduler.running():
+        for job in jobs:
+            assert (4, job.name) == await (await job.enqueue(2)).result()
+
+        run = await stays.enqueue()
+        await begun.wait()
+        await run.cancel()
+
+        with pytest.raises(RunCancelled):
+            await run.result()
 
 
 async def test_waiting_for_a_result_can_be_given_up() -> None:

@@ -19,7 +19,7 @@ What always holds:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from datetime import datetime
 from enum import Enum
@@ -357,7 +357,7 @@ def _noting_its_end(function: Callable[..., Any], ending: Ending) -> Callable[..
 
     def call(*args: Any, **kwargs: Any) -> Any:
         value = function(*args, **kwargs)
-        ending.has_value = True
+        ending.has_value = not isinstance(value, Coroutine)
         return value
 
     return call
