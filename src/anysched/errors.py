@@ -228,6 +228,8 @@ class EntryNotFound(AnySchedError, LookupError):
 class RunExists(AnySchedError, ValueError):
     """A run of another job has that key, or that id, already: it cannot stand for what was asked.
 
+    Or one of any job has the key of a failed run that is to be retried.
+
     Args:
         run_id: that run.
         job: its job.

@@ -523,16 +523,6 @@ class Scheduler(Registry, Managing):
         if await self._backend("cancel").cancel(run_id) is None:
             raise RunNotFound(run_id)
 
-    async def retry_run(self, run_id: str) -> None:
-        """See :meth:`Run.retry`."""
-        before = await self._backend("retry").revive(run_id)
-
-        if before is None:
-            raise RunNotFound(run_id)
-
-        if before != RunStatus.FAILED:
-            raise InvalidState(f"run {run_id!r}", before, "only a failed run can be retried", run_id=run_id)
-
     async def reschedule_run(self, run_id: str, *, at: datetime | None, delay: Duration | None) -> None:
         """See :meth:`Run.reschedule`."""
         if (at is None) == (delay is None):

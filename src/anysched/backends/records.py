@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "KEY_TAKEN",
     "NAMED_AT_RENEWAL",
     "POISON_CRASHES",
     "POISON_ERROR",
@@ -49,6 +50,9 @@ OutcomeKind = Literal["succeeded", "failed", "retry", "snooze", "released", "can
 HintKind = Literal["work", "take", "entries", "cancel", "done", "lock"]
 
 DEFAULT_TTL_MS = 3_600_000
+
+KEY_TAKEN = "taken"
+"""The answer of ``revive`` for a failed run whose key another run has by now."""
 
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000
