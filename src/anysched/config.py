@@ -165,7 +165,8 @@ class SchedulerConfig:
         result_ttl: how long ended runs are kept with their results; at least 10 s, and so long if this is less, since
             whoever settles a run twice has to find it still there.
         failed_ttl: how long failed runs are kept.
-        on_error: sees every error of an enqueue, a tick or a handler; None: the ``anysched`` logger does.
+        on_error: sees every error of an enqueue (which its caller gets, too), a tick or a handler; None: the
+            ``anysched`` logger does.
 
     Raises:
         InvalidConfig: a setting cannot be; it and its value are named.

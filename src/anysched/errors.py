@@ -160,6 +160,7 @@ class PayloadTooLarge(AnySchedError, ValueError):
 
     def __init__(self, what: str, job: str, size: int, limit: int) -> None:
         super().__init__(f"{size} bytes are too many for the {what} of job {job!r}: max_payload is {limit}")
+        self.job = job
         self.size = size
         self.limit = limit
 

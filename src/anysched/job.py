@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, runtime_checkable
 
@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from anysched.codec import Codec, JsonCodec
 from anysched.durations import LONGEST, Duration, parse_duration, shortened
-from anysched.errors import InvalidOption, JobNotIncluded
+from anysched.errors import AnySchedError, InvalidOption, JobNotIncluded
 from anysched.identifiers import check_name
 from anysched.job_types import JobTypes
 from anysched.options import (
@@ -50,6 +50,10 @@ class JobHome(Protocol):
 
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
         """Make runs of them, all or none, and give their handles in order."""
+        ...
+
+    def tell_refused(self, error: AnySchedError, job: str) -> None:
+        """Hear what ``enqueue`` raises of arguments, before there is anything to make a run of."""
         ...
 
 
@@ -99,7 +103,7 @@ class JobWithOptions(Generic[P, R_co]):
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """See :meth:`Job.enqueue`."""
-        return await self.job.enqueue_bound(self.bind(*args, **kwargs))
+        return await self.job.enqueue_bound(BoundJob(self.job, self.job._encoded(args, kwargs), self.settings))
 
 
 # --- the job -------------------------------------------------------------------------------------------------------
@@ -172,7 +176,7 @@ class Job(Generic[P, R_co]):
             JobNotIncluded: the job belongs to no scheduler yet.
             NotOpen: its scheduler is not open.
         """
-        return await self.enqueue_bound(BoundJob(self, self.types.encode_arguments(args, kwargs), self.settings))
+        return await self.enqueue_bound(BoundJob(self, self._encoded(args, kwargs), self.settings))
 
     def options(self, **options: Unpack[EnqueueOptions]) -> JobWithOptions[P, R_co]:
         """The job with options for single runs.
@@ -191,6 +195,16 @@ class Job(Generic[P, R_co]):
             NaiveDatetime: an instant has no time zone.
         """
         return JobWithOptions(self, settings_for(self.settings, options))
+
+    def _encoded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """The arguments of an ``enqueue``. If they cannot be, the scheduler hears of it."""
+        try:
+            return self.types.encode_arguments(args, kwargs)
+        except AnySchedError as error:
+            if self._home is not None:
+                self._home.tell_refused(error, self.name)
+
+            raise
 
     async def enqueue_bound(self, bound: BoundJob[R]) -> Run[R]:
         """Make a run of a call of this job."""

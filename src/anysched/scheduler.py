@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import msgspec
 from anyio import TASK_STATUS_IGNORED, create_task_group, get_cancelled_exc_class, get_current_task
 from anyio.abc import TaskStatus
-from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from anysched.backends import Backend
 from anysched.clock import now, to_ms
@@ -47,7 +47,7 @@ from anysched.runtime.managing import Managing
 from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import Pace, kept_pace
 from anysched.runtime.persisting import Outage
-from anysched.runtime.requesting import new_runs, run_info
+from anysched.runtime.requesting import run_info
 from anysched.runtime.stopping import Stopping
 from anysched.runtime.submitting import Submitting
 from anysched.runtime.telling import Teller
@@ -438,18 +438,14 @@ class Scheduler(Registry, Managing):
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
         """See :meth:`enqueue`."""
         session = self._opened("enqueue")
-
-        for bound in bounds:
-            check_kind("run", bound, BoundJob, "job.bind(...)")
-
-        runs = new_runs(bounds, config=self.config)
-
-        if not runs:
-            await checkpoint()
-            return []
-
-        on_its_way = Submitting(home=self, backend=self.backend, enqueueing=session.enqueueing, teller=self._teller)
-        return await on_its_way.submit(bounds, runs)
+        on_its_way = Submitting(
+            home=self,
+            backend=self.backend,
+            config=self.config,
+            enqueueing=session.enqueueing,
+            teller=self._teller,
+        )
+        return await on_its_way.submit(bounds)
 
     @overload
     async def find(self, bound: BoundJob[T], *, key: None = None) -> Run[T] | None: ...

@@ -41,7 +41,11 @@ class Home(Registry):
     def __init__(self) -> None:
         self.codec: Codec = JsonCodec()
         self.enqueued: list[BoundJob[Any]] = []
+        self.refused: list[tuple[AnySchedError, str]] = []
         super().__init__()
+
+    def tell_refused(self, error: AnySchedError, job: str) -> None:
+        self.refused.append((error, job))
 
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
         self.enqueued += bounds

@@ -16,9 +16,11 @@ import attrs
 import pytest
 
 from anysched import (
+    AnySchedError,
     Backend,
     CannotDecode,
     CannotEncode,
+    ErrorContext,
     InvalidArguments,
     InvalidOption,
     NaiveDatetime,
@@ -423,6 +425,50 @@ async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored
 
         totals = await scheduler.totals()
         assert (0, 0) == (totals.ready, totals.scheduled)
+
+
+async def test_what_cannot_be_enqueued_is_told_to_the_error_handler() -> None:
+    """Each once, with the job that was asked for; while the scheduler is open, since nobody answers for it before.
+
+    Break: only the caller knows, who may be one of many.
+    """
+    told: list[tuple[str, str, str | None]] = []
+
+    async def on_error(error: Exception, context: ErrorContext) -> None:
+        told.append((type(error).__name__, context.kind, context.job))
+
+    scheduler = Scheduler(config=SchedulerConfig(on_error=on_error, max_payload=100))
+    send, other = scheduler.job(name="send")(as_text), scheduler.job(name="other")(as_bytes)
+    anything: Any = send
+    calls: list[Callable[[], Any]] = [
+        lambda: anything.enqueue(5),
+        lambda: anything.options(key="k").enqueue(object()),
+        anything.enqueue,
+        lambda: send.enqueue("x" * 200),
+        lambda: scheduler.enqueue(other.bind(b"x"), send.bind("x" * 200)),
+        lambda: scheduler.enqueue(anything),
+        lambda: scheduler.enqueue(send.bind("x"), send.options(run_id="taken").bind("x")),
+    ]
+
+    with pytest.raises(InvalidArguments):
+        await anything.enqueue(5)
+
+    async with scheduler:
+        await other.options(run_id="taken").enqueue(b"")
+
+        for call in calls:
+            with pytest.raises(AnySchedError):
+                await call()
+
+    assert [
+        ("InvalidArguments", "enqueue", "send"),
+        ("CannotEncode", "enqueue", "send"),
+        ("InvalidArguments", "enqueue", "send"),
+        ("PayloadTooLarge", "enqueue", "send"),
+        ("PayloadTooLarge", "enqueue", "send"),
+        ("InvalidOption", "enqueue", None),
+        ("RunExists", "enqueue", "send"),
+    ] == told
 
 
 async def test_a_stored_argument_that_no_longer_fits_fails_that_run_alone() -> None:

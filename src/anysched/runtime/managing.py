@@ -20,14 +20,16 @@ from anysched.backends import (
     Totals,
 )
 from anysched.clock import from_ms, now_ms, to_ms
-from anysched.config import SchedulerConfig
+from anysched.config import ErrorContext, SchedulerConfig
 from anysched.durations import shortened
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
 from anysched.errors import (
+    AnySchedError,
     EntryExists,
     EntryNotFound,
     InvalidOption,
     InvalidState,
+    NotOpen,
     RecordCorrupt,
     RunExists,
     RunNotFound,
@@ -59,6 +61,12 @@ class Managing(RunHome, ABC):
     @abstractmethod
     def _backend(self, what: str) -> Backend:
         """The backend, if the scheduler is open for ``what``."""
+
+    def tell_refused(self, error: AnySchedError, job: str) -> None:
+        """Tell the error handler what ``enqueue`` raises of arguments. While closed, nobody would await its answer."""
+        with suppress(NotOpen, InvalidState):
+            self._backend("enqueue")
+            self._teller.report(error, ErrorContext(kind="enqueue", job=job))
 
     # --- entries -----------------------------------------------------------------------------------------------
 
