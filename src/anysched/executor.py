@@ -36,6 +36,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field, setters, validators
 
+from anysched.context import context_with
 from anysched.errors import InvalidOption, InvalidState
 
 __all__ = ["Executor", "ExecutorStatistics"]
@@ -63,7 +64,13 @@ class ExecutorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
-def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def call_by_name(
+    module: str,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    facts: dict[str, Any] | None = None,
+) -> bytes:
     """Call a function of a module, here: in a worker process, which finds a job under the function's name.
 
     Args:
@@ -71,6 +78,7 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         name: the function's, or its job's.
         args: positional arguments.
         kwargs: keyword arguments.
+        facts: of the current run.
 
     Returns:
         How it ended, for :func:`~anysched.runtime.crossing.unpack`.
@@ -79,7 +87,7 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
 
     try:
         found = getattr(import_module(module), name)
-        return pack_value(getattr(found, "function", found)(*args, **kwargs))
+        return pack_value(context_with(facts).run(getattr(found, "function", found), *args, **kwargs))
     except KeyboardInterrupt:
         # It means us all.
         raise
@@ -249,6 +257,7 @@ class Executor:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         runs_in: Literal["loop", "thread", "process"],
+        facts: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function where it belongs, and return what it returns.
 
@@ -259,6 +268,7 @@ class Executor:
             runs_in: ``"loop"``; ``"thread"``: awaited to its end even if cancelled, it may poll
                 ``anyio.from_thread.check_cancelled()``; ``"process"``: killed if cancelled, its arguments are
                 pickled on their way to the worker process.
+            facts: what :func:`~anysched.context.current_run` gives in a process.
 
         Raises:
             BaseException: what the function raised. From a process it comes as an instance of the same class, or of one
@@ -272,7 +282,7 @@ class Executor:
             # A plain wrapper around an async function gives what has yet to be awaited.
             return await value if isinstance(value, Coroutine) else value
 
-        bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs)
+        bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs, facts)
 
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process

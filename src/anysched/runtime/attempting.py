@@ -33,7 +33,7 @@ from attrs import Factory, define, field
 
 from anysched.backends import Backend, ClaimedRun, Outcome
 from anysched.clock import from_ms
-from anysched.context import RunContext, ShutdownSignal, set_current_run
+from anysched.context import RunContext, ShutdownSignal, facts_of, set_current_run
 from anysched.errors import CannotDecode, StaleLease
 from anysched.executor import Executor
 from anysched.job import Job
@@ -286,7 +286,8 @@ class Attempting:
         context = self.base.copy()
         context.run(set_current_run, attempt.context)
         function = job.function if job.runs_in != "thread" else _noting_its_end(job.function, ending)
-        handler = self.executor.call(function, args, kwargs, job.runs_in)
+        facts = facts_of(attempt.context()) if job.runs_in == "process" else None
+        handler = self.executor.call(function, args, kwargs, job.runs_in, facts)
 
         try:
             await _listen_to(step_through(handler, context, self.executor.make_room), ending)
