@@ -7,7 +7,7 @@ thousand frames. Whatever it is, an :class:`~anysched.run.AttemptError` comes ou
 from __future__ import annotations
 
 import traceback
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -23,6 +23,8 @@ TRACEBACK_LIMIT: Final = 16384
 """The longest traceback that is kept, likewise; its end says most."""
 
 _FRAMES: Final = 100
+_LEAVES: Final = 10
+"""Exceptions in a group that are named."""
 _LONGEST_NAME: Final = 500
 _CUT: Final = " [cut]"
 
@@ -51,6 +53,8 @@ def describe_error(error: BaseException) -> AttemptError:
     except Exception as reason:  # noqa: BLE001 (the handler's code)
         message = f"(its str() raised {type(reason).__name__})"
 
+    message = _with_leaves(message, error)
+
     try:
         # A few frames of each of a few members of a group: what is cut away anyway is not formatted first.
         formatted = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
@@ -59,6 +63,33 @@ def describe_error(error: BaseException) -> AttemptError:
         text = f"(its traceback cannot be formatted: {type(reason).__name__})"
 
     return AttemptError(_head(name, _LONGEST_NAME), _head(message, MESSAGE_LIMIT), _tail(text, TRACEBACK_LIMIT))
+
+
+def _with_leaves(message: str, error: BaseException) -> str:
+    """A message; a group's with what it is about: the exceptions in it, and in the groups in it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return message
+
+    waiting, found = [cast("BaseException", error)], list[str]()
+
+    while waiting and len(found) < _LEAVES:
+        leaf = waiting.pop()
+
+        if isinstance(leaf, BaseExceptionGroup):
+            waiting += reversed(cast("BaseExceptionGroup[BaseException]", leaf).exceptions)
+            continue
+
+        try:
+            said = str(leaf)
+        except BaseException:  # noqa: BLE001 (the handler's code)
+            said = "(its str() raised)"
+
+        kind = type(leaf).__qualname__
+        found.append(f"{kind}: {_head(said, _LONGEST_NAME)}" if said else kind)
+
+    leaves = "; ".join([*found, "..."] if waiting else found)
+    # What comes from another process has said it already.
+    return message if message.endswith(leaves) else f"{message}: {leaves}"
 
 
 def encode_error(error: AttemptError | None, *, number: int, started_ms: int, ended_ms: int, node: str) -> str:

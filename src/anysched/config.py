@@ -298,6 +298,12 @@ def _weights(name: str, value: str) -> dict[str, int]:
     for part in value.split(","):
         queue, _, weight = part.partition("=")
         queue, weight = queue.strip(), weight.strip()
+        name_alone, colon, digits = queue.rpartition(":")
+
+        # A name may have colons, but hardly one that another notation of weights would be mistaken for.
+        if "=" not in part and colon and digits.isdigit():
+            hint = f"{name_alone}={digits} for a weight, or {queue}=1 for a queue of that name"
+            raise InvalidConfig(name, shortened(value), hint)
 
         if not queue or queue in queues:
             raise InvalidConfig(name, shortened(value), "names with weights such as critical=6,default=3")

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from importlib import import_module
 from math import inf
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 from anyio import (
@@ -280,7 +280,7 @@ class Executor:
         if runs_in == "thread":
             (value,) = await to_thread.run_sync(_boxed, function, args, kwargs, limiter=self._threads)
             # A plain wrapper around an async function gives what has yet to be awaited.
-            return await value if isinstance(value, Coroutine) else value
+            return await cast("Coroutine[Any, Any, Any]", value) if isinstance(value, Coroutine) else value
 
         bound = partial(call_by_name, function.__module__, function.__qualname__, args, kwargs, facts)
 

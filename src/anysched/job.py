@@ -103,7 +103,7 @@ class JobWithOptions(Generic[P, R_co]):
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """See :meth:`Job.enqueue`."""
-        return await self.job.enqueue_bound(BoundJob(self.job, self.job._encoded(args, kwargs), self.settings))
+        return await self.job.enqueue_bound(BoundJob(self.job, self.job.encoded(args, kwargs), self.settings))
 
 
 # --- the job -------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Job(Generic[P, R_co]):
             JobNotIncluded: the job belongs to no scheduler yet.
             NotOpen: its scheduler is not open.
         """
-        return await self.enqueue_bound(BoundJob(self, self._encoded(args, kwargs), self.settings))
+        return await self.enqueue_bound(BoundJob(self, self.encoded(args, kwargs), self.settings))
 
     def options(self, **options: Unpack[EnqueueOptions]) -> JobWithOptions[P, R_co]:
         """The job with options for single runs.
@@ -196,7 +196,7 @@ class Job(Generic[P, R_co]):
         """
         return JobWithOptions(self, settings_for(self.settings, options))
 
-    def _encoded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    def encoded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The arguments of an ``enqueue``. If they cannot be, the scheduler hears of it."""
         try:
             return self.types.encode_arguments(args, kwargs)

@@ -206,19 +206,20 @@ def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
 
 def _written(function: Any) -> Any:
     """The function in whose source the annotations of a callable stand."""
-    while True:
-        function = inspect.unwrap(function)
-        inner = function.func if isinstance(function, partial) else getattr(function, "__func__", None)
+    written: Any = inspect.unwrap(function)
 
-        if inner is None and not inspect.isroutine(function):
-            # An object that can be called: its class says how. Of what is not written in Python nothing is known.
-            called = inspect.unwrap(type(function).__call__)
-            return called if inspect.isfunction(called) else function
+    if isinstance(written, partial):
+        return _written(cast("Any", written.func))
 
-        if inner is None:
-            return function
+    if inspect.ismethod(written):
+        return _written(written.__func__)
 
-        function = inner
+    if inspect.isroutine(written):
+        return written
+
+    # An object that can be called: its class says how. Of what is not written in Python nothing is known.
+    called: Any = inspect.unwrap(written.__class__.__call__)
+    return called if inspect.isfunction(called) else written
 
 
 def _closure_of(function: Any) -> dict[str, Any]:

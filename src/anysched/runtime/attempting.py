@@ -286,8 +286,9 @@ class Attempting:
         context = self.base.copy()
         context.run(set_current_run, attempt.context)
         function = job.function if job.runs_in != "thread" else _noting_its_end(job.function, ending)
-        facts = facts_of(attempt.context()) if job.runs_in == "process" else None
-        handler = self.executor.call(function, args, kwargs, job.runs_in, facts)
+        # Only a process has to be told.
+        told = (facts_of(attempt.context()),) if job.runs_in == "process" else ()
+        handler = self.executor.call(function, args, kwargs, job.runs_in, *told)
 
         try:
             await _listen_to(step_through(handler, context, self.executor.make_room), ending)

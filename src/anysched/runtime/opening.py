@@ -35,7 +35,7 @@ def open_backend(backend: str | Backend | None, *, namespace: str | None, lease:
         InvalidURL: the address cannot be understood.
         InvalidOption: it is neither an address nor a backend; or it is a backend that was given another namespace.
     """
-    if backend is None or backend == "memory://":
+    if backend is None or backend in ("memory", "memory://"):
         from anysched.backends.memory import MemoryBackend
 
         return MemoryBackend()

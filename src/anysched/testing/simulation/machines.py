@@ -41,6 +41,7 @@ class WatchedExecutor(Executor):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         runs_in: Literal["loop", "thread", "process"],
+        facts: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function where it belongs, and return what it returns."""
         run = current_run()
@@ -56,7 +57,7 @@ class WatchedExecutor(Executor):
         how = "cancelled"
 
         try:
-            answer = await super().call(function, args, kwargs, runs_in)
+            answer = await super().call(function, args, kwargs, runs_in, facts)
             how = "returned"
             return answer
         except Exception as error:
