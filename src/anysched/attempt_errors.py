@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import msgspec
 
@@ -26,6 +27,8 @@ TRACEBACK_LIMIT: Final = 16384
 """The longest traceback that is kept, likewise; its end says most."""
 
 _FRAMES: Final = 100
+_LEAVES: Final = 10
+"""Exceptions in a group that are named."""
 _LONGEST_NAME: Final = 500
 _CUT: Final = " [cut]"
 
@@ -48,7 +51,7 @@ def describe_error(error: BaseException) -> AttemptError:
     """An exception, as far as it can be written down. Raises nothing itself, but for ``KeyboardInterrupt``."""
     return AttemptError(
         _said(lambda: _head(_name(type(error)), _LONGEST_NAME), "(a class whose name cannot be had: {})"),
-        _said(lambda: _head(str(error), MESSAGE_LIMIT), "(its str() raised {})"),
+        _head(_with_leaves(_said(lambda: str(error), "(its str() raised {})"), error), MESSAGE_LIMIT),
         _said(lambda: _tail(_formatted(error), TRACEBACK_LIMIT), "(its traceback cannot be formatted: {})"),
     )
 
@@ -56,6 +59,29 @@ def describe_error(error: BaseException) -> AttemptError:
 def lost_worker(times: int) -> AttemptError:
     """What a run fails of that took so many workers down; nobody is left to raise it."""
     return AttemptError(f"{WorkerLost.__module__}.{WorkerLost.__qualname__}", str(WorkerLost(times)))
+
+
+def _with_leaves(message: str, error: BaseException) -> str:
+    """A message; a group's with what it is about: the exceptions in it, and in the groups in it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return message
+
+    waiting, found = [cast("BaseException", error)], list[str]()
+
+    while waiting and len(found) < _LEAVES:
+        leaf = waiting.pop()
+
+        if isinstance(leaf, BaseExceptionGroup):
+            waiting += reversed(cast("BaseExceptionGroup[BaseException]", leaf).exceptions)
+            continue
+
+        said = _said(partial(str, leaf), "(its str() raised {})")
+        kind = _said(partial(getattr, type(leaf), "__qualname__"), "(a class whose name cannot be had: {})")
+        found.append(f"{kind}: {_head(said, _LONGEST_NAME)}" if said else kind)
+
+    leaves = "; ".join([*found, "..."] if waiting else found)
+    # What comes from another process has said it already.
+    return message if message.endswith(leaves) else f"{message}: {leaves}"
 
 
 def encode_error(error: AttemptError | None, *, number: int, started_ms: int, ended_ms: int, node: str) -> str:

@@ -77,6 +77,10 @@ class JsonCodec:
         """
         return msgspec.json.Decoder(type, dec_hook=self._decode)
 
+    def as_json(self, value: Any) -> Any:
+        """The value as it is with what JSON has: numbers, text, lists and mappings from text."""
+        return msgspec.to_builtins(value, str_keys=True, enc_hook=self._encode)
+
     def _encode(self, value: Any) -> Any:
         if self.enc_hook is not None:
             try:

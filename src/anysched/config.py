@@ -191,7 +191,8 @@ class SchedulerConfig:
         result_ttl: how long ended runs are kept with their results; at least 10 s, and so long if this is less, since
             whoever settles a run twice has to find it still there.
         failed_ttl: how long failed runs are kept.
-        on_error: sees every error of an enqueue, a tick or a handler; None: the ``anysched`` logger does.
+        on_error: sees every error of an enqueue (which its caller gets, too), a tick or a handler; None: the
+            ``anysched`` logger does.
 
     Raises:
         InvalidConfig: a setting cannot be; it and its value are named.
@@ -321,6 +322,12 @@ def _weights(name: str, value: str) -> dict[str, int]:
     for part in value.split(","):
         queue, _, weight = part.partition("=")
         queue, weight = queue.strip(), weight.strip()
+        name_alone, colon, digits = queue.rpartition(":")
+
+        # A name may have colons, but hardly one that another notation of weights would be mistaken for.
+        if "=" not in part and colon and digits.isdigit():
+            hint = f"{name_alone}={digits} for a weight, or {queue}=1 for a queue of that name"
+            raise InvalidConfig(name, value, hint)
 
         if not queue or queue in queues:
             raise InvalidConfig(name, value, "names with weights such as critical=6,default=3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -12,10 +12,19 @@ from attrs import field, frozen
 from anysched.errors import InvalidOption, NotInRun
 from anysched.identifiers import without_surrogates
 
-__all__ = ["RunContext", "ShutdownSignal", "current_run", "set_current_run"]
+__all__ = ["RunContext", "ShutdownSignal", "context_with", "current_run", "facts_of", "set_current_run"]
 
 _LONGEST_MESSAGE: Final = 500
 _FOR_THREADS: Final = "'thread' for report_progress(): an async function awaits set_progress()"
+
+_FACTS: Final = ("id", "job", "attempt", "entry_id", "scheduled_for", "deadline", "fencing_token", "metadata")
+_AT_THE_NODE: Final = {
+    "state": "state, which the lifespan yields at the node",
+    "shutting_down": "shutting_down, which is set at the node",
+    "progress_setter": "set_progress()",
+    "progress_reporter": "report_progress()",
+}
+"""What a worker process has not, and what to call it."""
 
 _current: ContextVar[Callable[[], RunContext]] = ContextVar("anysched_run")
 """Gives the current run. Most functions never ask, so that it is made for those who do."""
@@ -97,7 +106,8 @@ class RunContext:
 def current_run() -> RunContext:
     """The run that the present function is called for, also in what it calls, awaits and starts.
 
-    Not in a job that ``runs_in="process"``: that is another process.
+    In a job that ``runs_in="process"`` it has what can go there: all but ``state`` and ``shutting_down``, and it takes
+    no progress.
 
     Raises:
         NotInRun: there is none.
@@ -108,6 +118,48 @@ def current_run() -> RunContext:
         raise NotInRun from None
 
     return source()
+
+
+def facts_of(context: RunContext) -> dict[str, Any]:
+    """What of a context can go to a worker process."""
+    return {name: getattr(context, name) for name in _FACTS}
+
+
+def context_with(facts: Mapping[str, Any] | None) -> Context:
+    """A copy of the present :mod:`contextvars` context; with a current run, if there are such facts of one."""
+    here = copy_context()
+
+    if facts is not None:
+        run = _RunElsewhere(facts)
+        here.run(set_current_run, lambda: run)
+
+    return here
+
+
+class _RunElsewhere(RunContext):
+    """In a worker process: the facts, and errors in place of what stays with the node."""
+
+    __slots__ = ()
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for what is not there, so not for any of the facts.
+        if name in _AT_THE_NODE:
+            raise InvalidOption("runs_in", "process", f"'loop' or 'thread' for {_AT_THE_NODE[name]}")
+
+        raise AttributeError(name, name=name, obj=self)
+
+    def __repr__(self) -> str:
+        return f"RunContext({', '.join(f'{name}={getattr(self, name)!r}' for name in _FACTS)})"
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 def set_current_run(source: Callable[[], RunContext]) -> None:

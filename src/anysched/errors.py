@@ -167,6 +167,7 @@ class PayloadTooLarge(AnySchedError, ValueError):
 
     def __init__(self, what: str, job: str, size: int, limit: int) -> None:
         super().__init__(f"{size} bytes are too many for the {what} of job {job!r}: max_payload is {limit}")
+        self.job = job
         self.size = size
         self.limit = limit
 
@@ -236,6 +237,8 @@ class EntryNotFound(AnySchedError, LookupError):
 
 class RunExists(AnySchedError, ValueError):
     """A run of another job has that key, or that id, already: it cannot stand for what was asked.
+
+    Or one of any job has the key of a failed run that is to be retried.
 
     Args:
         run_id: that run.

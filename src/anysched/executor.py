@@ -15,12 +15,12 @@ What always holds:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from math import inf
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 from anyio import (
@@ -37,6 +37,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 from attrs import define, field, setters, validators
 
+from anysched.context import context_with
 from anysched.errors import InvalidOption, InvalidState
 from anysched.values import is_whole
 
@@ -65,7 +66,13 @@ class ExecutorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
 
 
-def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def call_by_name(
+    module: str,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    facts: dict[str, Any] | None = None,
+) -> bytes:
     """Call a function of a module, here: in a worker process, which finds a job under the function's name.
 
     Args:
@@ -73,6 +80,7 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
         name: the function's, or its job's.
         args: positional arguments.
         kwargs: keyword arguments.
+        facts: of the current run.
 
     Returns:
         How it ended, for :func:`~anysched.runtime.crossing.unpack`.
@@ -82,7 +90,7 @@ def call_by_name(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str
     try:
         with streams_of_its_own():
             found = getattr(import_module(module), name)
-            return pack_value(getattr(found, "function", found)(*args, **kwargs))
+            return pack_value(context_with(facts).run(getattr(found, "function", found), *args, **kwargs))
     except KeyboardInterrupt:
         # It means us all.
         raise
@@ -275,7 +283,9 @@ class Executor:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         runs_in: Literal["loop", "thread", "process"],
+        *,
         begins: Callable[[], None] = _nothing,
+        facts: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function where it belongs, and return what it returns.
 
@@ -288,6 +298,7 @@ class Executor:
                 pickled on their way to the worker process.
             begins: called in the loop when there is a thread or a process for the function, just before it is called.
                 What it raises is raised here, and the function not called.
+            facts: what :func:`~anysched.context.current_run` gives in a process.
 
         Raises:
             BaseException: what the function raised. From a process it comes as an instance of the same class, or of one
@@ -301,7 +312,7 @@ class Executor:
         if runs_in == "process":
             from anysched.runtime.crossing import unpack
 
-            return unpack(await self._call_in_process(function, args, kwargs, begins))
+            return unpack(await self._call_in_process(function, args, kwargs, begins=begins, facts=facts))
 
         async with self._threads or nullcontext():
             begins()
@@ -310,10 +321,17 @@ class Executor:
         if closing is not None:
             raise closing
 
-        return value
+        # A plain wrapper around an async function gives what has yet to be awaited.
+        return await cast("Coroutine[Any, Any, Any]", value) if isinstance(value, Coroutine) else value
 
     async def _call_in_process(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], begins: Callable[[], None]
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        begins: Callable[[], None],
+        facts: dict[str, Any] | None,
     ) -> bytes:
         # Few programs use processes; the import takes as long as all the rest of this module.
         from anyio import to_process
@@ -321,7 +339,7 @@ class Executor:
         from anysched.runtime.crossing import in_words
 
         module = function.__module__
-        bound = partial(call_by_name, module, function.__qualname__, args, kwargs)
+        bound = partial(call_by_name, module, function.__qualname__, args, kwargs, facts)
         run_sync = partial(to_process.run_sync, cancellable=True, limiter=self._boundless)
 
         if self._processes is None:

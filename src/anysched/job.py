@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, Unpack, cast, runtime_checkable
 
@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from anysched.codec import Codec, JsonCodec
 from anysched.durations import LONGEST, Duration, parse_duration
-from anysched.errors import InvalidOption, JobNotIncluded
+from anysched.errors import AnySchedError, InvalidOption, JobNotIncluded
 from anysched.identifiers import check_name
 from anysched.job_types import JobTypes
 from anysched.options import (
@@ -51,6 +51,10 @@ class JobHome(Protocol):
 
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
         """Make runs of them, as :meth:`anysched.Scheduler.enqueue` says, and give their handles in order."""
+        ...
+
+    def tell_refused(self, error: AnySchedError, job: str) -> None:
+        """Hear what ``enqueue`` raises of arguments, before there is anything to make a run of."""
         ...
 
 
@@ -100,7 +104,7 @@ class JobWithOptions(Generic[P, R_co]):
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Run[R_co]:
         """See :meth:`Job.enqueue`."""
-        return await self.job.enqueue_bound(self.bind(*args, **kwargs))
+        return await self.job.enqueue_bound(BoundJob(self.job, self.job.encoded(args, kwargs), self.settings))
 
 
 # --- the job -------------------------------------------------------------------------------------------------------
@@ -174,7 +178,7 @@ class Job(Generic[P, R_co]):
             JobNotIncluded: the job belongs to no scheduler yet.
             NotOpen: its scheduler is not open.
         """
-        return await self.enqueue_bound(BoundJob(self, self.types.encode_arguments(args, kwargs), self.settings))
+        return await self.enqueue_bound(BoundJob(self, self.encoded(args, kwargs), self.settings))
 
     def options(self, **options: Unpack[EnqueueOptions]) -> JobWithOptions[P, R_co]:
         """The job with options for single runs.
@@ -193,6 +197,16 @@ class Job(Generic[P, R_co]):
             NaiveDatetime: an instant has no time zone.
         """
         return JobWithOptions(self, settings_for(self.settings, options))
+
+    def encoded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """The arguments of an ``enqueue``. If they cannot be, the scheduler hears of it."""
+        try:
+            return self.types.encode_arguments(args, kwargs)
+        except AnySchedError as error:
+            if self._home is not None:
+                self._home.tell_refused(error, self.name)
+
+            raise
 
     async def enqueue_bound(self, bound: BoundJob[R]) -> Run[R]:
         """Make a run of a call of this job."""
@@ -214,7 +228,10 @@ class AsyncJob(Job[P, R_co]):
 
 @define(eq=False, kw_only=True, slots=False)
 class PlainJob(Job[P, R_co]):
-    """A job made of a plain function. ``job(...)`` just calls that."""
+    """A job made of a plain function. ``job(...)`` just calls that.
+
+    A coroutine that the function returns, as a plain wrapper around an async one does, is awaited in the loop.
+    """
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""
@@ -256,8 +273,7 @@ _DEFAULT_RETRY: Final = RetryPolicy()
 
 def _check_function(function: Any) -> bool:
     """Whether it is async."""
-    # An object with a __call__ of its own is as async as that is.
-    called: Any = function if _is_function(function) else function.__class__.__call__
+    called = _called(function)
     generates = inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called)
 
     if not callable(function) or isinstance(function, type) or generates:
@@ -266,8 +282,13 @@ def _check_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(called)
 
 
-def _is_function(value: Any) -> bool:
-    return inspect.isroutine(value) or isinstance(value, functools.partial)
+def _called(function: Any) -> Any:
+    """What runs when it is called. What a plain wrapper makes of that is seen when it has run."""
+    while isinstance(function, functools.partial | staticmethod):
+        function = cast("Any", function.func if isinstance(function, functools.partial) else function.__func__)
+
+    # An object with a __call__ of its own is as async as that is.
+    return function if inspect.isroutine(function) else function.__class__.__call__
 
 
 def _default_name(function: Any) -> str:

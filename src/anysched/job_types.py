@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from inspect import Parameter
 from typing import Any, Final
 
 import msgspec
@@ -11,14 +13,18 @@ from attrs import define, field
 
 from anysched.codec import Codec, JsonCodec, from_stored, to_stored
 from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
-from anysched.fidelity import find_change
+from anysched.fidelity import LEFT_OUT, find_change
 from anysched.identifiers import digest
 from anysched.shapes import Arguments, Shape, UnusableAnnotation, result_type_of, shape_of
 
 __all__ = ["JobTypes", "plain_reason"]
 
 _PLACE: Final = r"(?s)(.*) - at `\$\.?(.*)`"
+_UNSTORED: Final = "missing required field `(_[^`]*)`"
 _LONGEST_REASON: Final = 400
+
+_PLAIN: Final = (str, bool, int, type(None))
+"""Types of results that come back as they are, whatever is declared."""
 
 
 @define(eq=False)
@@ -38,6 +44,7 @@ class JobTypes:
     function: Callable[..., Any] = field(repr=False)
     codec: Codec = field(factory=JsonCodec, repr=False)
     _shape: Shape | None = field(default=None, init=False, repr=False)
+    _defaults: Mapping[str, bytes] | None = field(default=None, init=False, repr=False)
     _dump_result: Callable[[Any], bytes] | None = field(default=None, init=False, repr=False)
     _load_result: Callable[[bytes], Any] | None = field(default=None, init=False, repr=False)
 
@@ -118,8 +125,10 @@ class JobTypes:
         if payload and isinstance(self.codec, JsonCodec):
             shape = self._shape or self._prepare(CannotDecode)
             given = shape.given(self._load(shape, payload))
-            meant = {name: value for name, value in given.items() if not _is_same(value, shape.defaults[name])}
-            data = self.codec.encoder(canonical=True).encode(meant) if meant else b""
+            encode = self.codec.encoder(canonical=True).encode
+            defaults = self._defaults if self._defaults is not None else self._prepare_defaults(shape, self.codec)
+            meant = {name: value for name, value in given.items() if encode(value) != defaults.get(name)}
+            data = encode(meant) if meant else b""
 
         return digest(data, 12).hex()
 
@@ -128,19 +137,28 @@ class JobTypes:
     def encode_result(self, value: Any) -> str:
         """What the function returned, as text; empty for ``None``.
 
-        It is not held against the annotation: the work is done, and whoever asks for the result is told.
+        What does not fit the annotation at all is stored: the work is done, and whoever asks for the result is told.
+        What does, and would come back as something else, is not, since nobody would notice. Where nothing is declared,
+        as in ``dict[str, Any]``, it comes back as JSON has it.
 
         Raises:
-            CannotEncode: it has no form in the codec's format.
+            CannotEncode: it has no form in the codec's format, or would come back as something else.
         """
         if value is None:
             return ""
 
         try:
             dump = self._dump_result or self._prepare_dump()
-            return to_stored(self.codec, dump(value))
+            data = dump(value)
+            text = to_stored(self.codec, data)
+            change = self._change_of_result(value, data) if type(value) not in _PLAIN else None
         except Exception as error:  # noqa: BLE001 (hooks and codecs are the user's code)
             raise CannotEncode("result", self.job, plain_reason(error)) from None
+
+        if change is not None:
+            raise CannotEncode("result", self.job, f"{change} (declare what the function returns, or return that)")
+
+        return text
 
     def decode_result(self, text: str) -> Any:
         """What the function returned, as the type that it declares.
@@ -180,6 +198,19 @@ class JobTypes:
 
         return self._shape
 
+    def _prepare_defaults(self, shape: Shape, codec: JsonCodec) -> Mapping[str, bytes]:
+        """The defaults as they would be stored, and come back; without those that cannot be."""
+        encode = codec.encoder(canonical=True).encode
+        found: dict[str, bytes] = {}
+
+        for name, default in shape.defaults.items():
+            if default is not Parameter.empty:
+                with suppress(Exception):
+                    found[name] = encode(codec.decoder(shape.types[name]).decode(encode(default)))
+
+        self._defaults = found
+        return found
+
     def _prepare_dump(self) -> Callable[[Any], bytes]:
         codec = self.codec
         is_json = isinstance(codec, JsonCodec)
@@ -195,6 +226,23 @@ class JobTypes:
         self._load_result = codec.decoder(kind).decode if is_json else lambda data: codec.loads(data, kind)
 
         return self._load_result
+
+    def _change_of_result(self, value: Any, data: bytes) -> str | None:
+        codec = self.codec
+
+        if not isinstance(codec, JsonCodec):
+            return None
+
+        try:
+            load = self._load_result or self._prepare_load()
+            back = load(data)
+        except Exception as error:  # noqa: BLE001 (as above)
+            if left_out := _left_out(plain_reason(error)):
+                return left_out
+
+            back = msgspec.json.decode(data)
+
+        return find_change(value, back, "it", codec.as_json)
 
     def _load(self, shape: Shape, payload: str) -> msgspec.Struct:
         try:
@@ -215,7 +263,8 @@ class JobTypes:
         try:
             change = _first_change(shape, bound, shape.decode(data))
         except Exception as error:  # noqa: BLE001 (as above)
-            raise InvalidArguments(self.job, plain_reason(error)) from None
+            reason = plain_reason(error)
+            raise InvalidArguments(self.job, _left_out(reason) or reason) from None
 
         if change is not None:
             raise InvalidArguments(self.job, f"{change}: annotate the parameter with what it takes, or pass that")
@@ -254,6 +303,12 @@ def plain_reason(error: Exception) -> str:
     return said if len(said) <= _LONGEST_REASON else said[:_LONGEST_REASON] + "..."
 
 
+def _left_out(reason: str) -> str | None:
+    """What is the matter where a field is missing of an object that came from here."""
+    found = re.search(_UNSTORED, reason)
+    return f"{found[1]} {LEFT_OUT}" if found is not None else None
+
+
 def _first_change(shape: Shape, before: msgspec.Struct, after: msgspec.Struct) -> str | None:
     names = (name for name, _ in shape.parameters)
     changes: Iterable[str | None] = (find_change(getattr(before, name), getattr(after, name), name) for name in names)
@@ -270,10 +325,3 @@ def _raw(text: str) -> msgspec.Raw:
         raise ValueError(reason) from None
 
     return msgspec.Raw(text.encode())
-
-
-def _is_same(value: Any, default: Any) -> bool:
-    try:
-        return type(value) is type(default) and bool(value == default)
-    except Exception:  # noqa: BLE001 (equality is the user's code)
-        return False

@@ -23,7 +23,16 @@ from anysched.job import AsyncJob, Job, JobHome, PlainJob, make_job
 from anysched.options import JobOptions, check_kind, check_known
 from anysched.schedules import Cron, DaylightSaving, Every, Once, Schedule, parse_schedule
 
-__all__ = ["CronOptions", "Declaration", "Declare", "EntryOptions", "EveryOptions", "PolicyOptions", "Registry"]
+__all__ = [
+    "CronOptions",
+    "Declaration",
+    "Declare",
+    "EntryOptions",
+    "EveryOptions",
+    "PeriodOptions",
+    "PolicyOptions",
+    "Registry",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +70,17 @@ class EveryOptions(EntryOptions, total=False):
 
     anchor: datetime
     after_completion: bool
+
+
+class PeriodOptions(EveryOptions, total=False):
+    """The same, with the period in parts, which add up."""
+
+    weeks: float
+    days: float
+    hours: float
+    minutes: float
+    seconds: float
+    milliseconds: float
 
 
 class Declare(Protocol):
@@ -101,6 +121,7 @@ class _Declared(msgspec.Struct, frozen=True, eq=False):
         return Declaration(self.id, EntrySpec.of(schedule, bound, self.policy))
 
 
+_EVERY: Final = frozenset(PeriodOptions.__annotations__) - frozenset(EntryOptions.__annotations__)
 _POLICY: Final = frozenset(PolicyOptions.__annotations__)
 _JOB: Final = frozenset(JobOptions.__annotations__)
 _ID_TAKEN: Final = "another id=, since there is an entry of that one, which is a job's name unless given"
@@ -179,21 +200,29 @@ class Registry:
 
         return self._declare(Cron(expression, **cast("Any", zone | rule)), options, written=True)
 
-    def every(self, period: Duration | Every, **options: Unpack[EveryOptions]) -> Declare:
+    @overload
+    def every(self, period: Duration | Every, **options: Unpack[EveryOptions]) -> Declare: ...
+
+    @overload
+    def every(self, **options: Unpack[PeriodOptions]) -> Declare: ...
+
+    def every(self, period: Duration | Every | None = None, **options: Unpack[PeriodOptions]) -> Declare:
         """Call a function, or a job, each period.
 
         Args:
-            period: the length of the period.
-            **options: ``anchor``: an instant that is a fire time; ``after_completion``: count from the end of the
-                run before. The rest as for :meth:`cron`.
+            period: the length of the period; or
+            **options: ``weeks``, ``days``, ``hours``, ``minutes``, ``seconds``, ``milliseconds``: instead,
+                as for :class:`Every`. ``anchor``: an instant that is a fire time; ``after_completion``: count from the
+                end of the run before. The rest as for :meth:`cron`.
 
         Raises:
-            InvalidSchedule: the period cannot be.
+            InvalidDuration: the period is given twice, not at all, or cannot be.
+            InvalidSchedule: the anchor cannot be.
             InvalidOption: an option does not exist or cannot be.
             InvalidState: as for :meth:`job`.
         """
-        check_known(options, EveryOptions)
-        given = {name: value for name, value in options.items() if name in ("anchor", "after_completion")}
+        check_known(options, PeriodOptions)
+        given = {name: value for name, value in options.items() if name in _EVERY}
 
         if isinstance(period, Every):
             _refuse(given, "None beside an Every, which has its own")

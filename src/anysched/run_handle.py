@@ -114,12 +114,15 @@ class Run(msgspec.Struct, Generic[R_co], frozen=True, eq=False, weakref=True):
 
         Raises:
             InvalidState: it has not failed.
+            RunExists: another run has its key by now. It stays failed.
             RunNotFound: it is not stored (any more).
         """
         await self._home.retry_run(self.id)
 
     async def reschedule(self, *, at: datetime | None = None, delay: Duration | None = None) -> None:
         """Move it to another time, as long as it has not been started. Cancellation: as for :meth:`cancel`.
+
+        An expiry that is a length of time counts from the new time; one that is an instant stays.
 
         Args:
             at: an aware datetime; or

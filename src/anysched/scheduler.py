@@ -38,7 +38,6 @@ from anysched.identifiers import check_name
 from anysched.job import BoundJob
 from anysched.job_types import JobTypes
 from anysched.lock import Lease, Lock
-from anysched.options import check_kind
 from anysched.registry import Registry
 from anysched.run_handle import Run
 from anysched.runtime.accepting import check_components, check_lifespan, check_observers
@@ -46,7 +45,6 @@ from anysched.runtime.awaiting import conclude, wait_until_final
 from anysched.runtime.opening import open_backend
 from anysched.runtime.pacing import Pace, kept_pace
 from anysched.runtime.persisting import Outage
-from anysched.runtime.requesting import new_runs
 from anysched.runtime.stopping import Stopping
 from anysched.runtime.submitting import Submitting
 from anysched.runtime.telling import Teller
@@ -486,18 +484,14 @@ class Scheduler(Registry, Tending):
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
         """See :meth:`enqueue`."""
         session = self._opened("enqueue")
-
-        for bound in bounds:
-            check_kind("run", bound, BoundJob, "job.bind(...)")
-
-        runs = new_runs(bounds, config=self.config)
-
-        if not runs:
-            await checkpoint()
-            return []
-
-        on_its_way = Submitting(home=self, backend=self.backend, enqueueing=session.enqueueing, teller=self._teller)
-        return await on_its_way.submit(bounds, runs)
+        on_its_way = Submitting(
+            home=self,
+            backend=self.backend,
+            config=self.config,
+            enqueueing=session.enqueueing,
+            teller=self._teller,
+        )
+        return await on_its_way.submit(bounds)
 
     async def run_result(self, run_id: str, types: JobTypes | None) -> Any:
         """See :meth:`Run.result`."""
@@ -509,7 +503,7 @@ class Scheduler(Registry, Tending):
             outage=self._outage,
             look_every=(self._pace or self).config.tick_interval.total_seconds(),
         )
-        return conclude(record, types)
+        return conclude(record, types, self.codec)
 
     # --- inside ------------------------------------------------------------------------------------------------
 

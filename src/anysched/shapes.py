@@ -198,11 +198,28 @@ def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
     if annotation is Parameter.empty:
         return Any
 
-    written: Any = inspect.unwrap(function)
-    written = getattr(written, "__func__", written)
+    written = _written(function)
     holder = SimpleNamespace(__annotations__={"it": annotation})
 
     return get_type_hints(holder, getattr(written, "__globals__", {}), _closure_of(written), include_extras=True)["it"]
+
+
+def _written(function: Any) -> Any:
+    """The function in whose source the annotations of a callable stand."""
+    written: Any = inspect.unwrap(function)
+
+    if isinstance(written, partial):
+        return _written(cast("Any", written.func))
+
+    if inspect.ismethod(written):
+        return _written(written.__func__)
+
+    if inspect.isroutine(written):
+        return written
+
+    # An object that can be called: its class says how. Of what is not written in Python nothing is known.
+    called: Any = inspect.unwrap(written.__class__.__call__)
+    return called if inspect.isfunction(called) else written
 
 
 def _closure_of(function: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from inspect import signature
@@ -67,6 +67,17 @@ class Loose:
     when: datetime
 
 
+@attrs.define
+class Account:
+    owner: str
+    _balance: int = 0
+
+
+@attrs.define
+class Vault:
+    _code: int
+
+
 class Pair(NamedTuple):
     left: int
     right: str
@@ -81,6 +92,7 @@ class Box(msgspec.Struct, Generic[T]):
     content: T
 
 
+OLD_AMSTERDAM = datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=1172)))
 NOW = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=UTC)
 SOME_ID = UUID("12345678-1234-5678-1234-567812345678")
 
@@ -160,6 +172,17 @@ def test_a_value_comes_back_as_what_it_was(annotation: Any, value: Any) -> None:
     assert type(value) is type(back)
 
 
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize("hour", [datetime(2026, 10, 25, 2, 30), datetime(2026, 3, 29, 2, 30)])
+def test_an_instant_in_an_hour_that_comes_twice_or_never_comes_back(hour: datetime, fold: int) -> None:
+    """Python takes no such time for equal to one of another zone."""
+    value = hour.replace(tzinfo=ZoneInfo("Europe/Berlin"), fold=fold)
+    (back,), _ = round_trip(taking(datetime), value)
+
+    assert value != back
+    assert value.astimezone(UTC) == back.astimezone(UTC)
+
+
 def test_objects_without_equality_come_back(tmp_path: Path) -> None:
     """A class that does not define equality is compared by its fields."""
     (back,), _ = round_trip(taking(Loose), Loose(NOW))
@@ -194,6 +217,11 @@ def test_objects_without_equality_come_back(tmp_path: Path) -> None:
         (dict, {"when": NOW}, "value['when'] is a datetime"),
         (Movie, {"title": "x", "year": "1999"}, "value.year"),
         (Annotated[int, msgspec.Meta(le=3)], 5, "Expected `int` <= 3"),
+        (datetime, OLD_AMSTERDAM, "value would come back as another instant: convert it to UTC"),
+        (list[datetime], [OLD_AMSTERDAM], "value[0] would come back as another instant"),
+        (time, OLD_AMSTERDAM.timetz(), "value would come back as another value"),
+        (Account, Account("Ada", 5), "value._balance is not stored: of an attrs class"),
+        (Vault, Vault(5), "_code is not stored: of an attrs class"),
     ],
     ids=str,
 )
@@ -479,6 +507,35 @@ def test_an_annotation_that_cannot_be_used_is_named(function: Callable[..., Any]
 
     with pytest.raises(CannotDecode):
         types.decode_arguments('{"value":1}')
+
+
+class Caller:
+    def __call__(self, value: Later) -> Later: ...  # type: ignore[empty-body] (as above)
+
+    def method(self, value: Later) -> Later: ...  # type: ignore[empty-body] (as above)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        functools.partial(forward),
+        functools.partial(functools.partial(forward)),
+        Caller(),
+        Caller().method,
+        functools.partial(Caller()),
+        functools.partial(Caller().method),
+        staticmethod(forward),
+        functools.lru_cache(forward),
+        functools.wraps(forward)(functools.partial(lambda value: value)),
+    ],
+    ids=str,
+)
+def test_annotations_are_found_behind_whatever_can_be_called(function: Callable[..., Any]) -> None:
+    """As text they mean what they mean in the module of the function that is called in the end."""
+    types = JobTypes("job", function)
+
+    assert ((Later("x"),), {}) == round_trip(function, Later("x"))
+    assert Later("x") == types.decode_result(types.encode_result(Later("x")))
 
 
 def test_a_wrapped_function_is_seen_through() -> None:

@@ -77,7 +77,11 @@ def nested(depth: int) -> BaseException:
         (raised(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")), "builtins.UnicodeDecodeError", None),
         (recursing(), "builtins.RecursionError", None),
         (chained(2000), "builtins.ValueError", "1999"),
-        (nested(5), "builtins.ExceptionGroup", "group (2 sub-exceptions)"),
+        (
+            nested(2),
+            "builtins.ExceptionGroup",
+            "group (2 sub-exceptions): ValueError: innermost; ValueError: x; ValueError: x",
+        ),
         (nested(300), "builtins.ExceptionGroup", None),
         (raised(ExceptionGroup("wide", [ValueError(n) for n in range(5000)])), "builtins.ExceptionGroup", None),
         (raised(KeyboardInterrupt()), "builtins.KeyboardInterrupt", ""),
@@ -96,6 +100,17 @@ def test_any_exception_can_be_written_down(error: BaseException, kind: str, mess
     assert Attempt(
         number=2, started_at=from_ms(1000), ended_at=from_ms(2500), error=described, node="n"
     ) == decode_attempt(line)
+
+
+def test_a_group_says_what_is_in_it() -> None:
+    """Its own words, such as those of a task group, say nothing. Of many the first are named; a sick one harms none."""
+    group = ExceptionGroup("errors in a TaskGroup", [KeyError("a"), SpeechlessError(), OSError()])
+    many = ExceptionGroup("many", [ValueError(number) for number in range(5000)])
+
+    leaves = "KeyError: 'a'; SpeechlessError: (its str() raised RuntimeError); OSError"
+    assert f"errors in a TaskGroup (3 sub-exceptions): {leaves}" == describe_error(group).message
+    assert describe_error(many).message.startswith("many (5000 sub-exceptions): ValueError: 0; ValueError: 1; ")
+    assert describe_error(many).message.endswith("ValueError: 9; ...")
 
 
 def test_the_traceback_says_where() -> None:

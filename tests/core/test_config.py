@@ -110,6 +110,13 @@ def test_every_setting_can_come_from_the_environment() -> None:
     ) == SchedulerConfig.from_env(environ, env_file=None)
 
 
+def test_a_name_of_a_queue_may_have_colons() -> None:
+    """With a weight even one that looks like a weight."""
+    found = SchedulerConfig.from_env({"ANYSCHED_QUEUES": "eu:mail,mail:2=1"}, env_file=None)
+
+    assert {"eu:mail": 1, "mail:2": 1} == found.queues
+
+
 def test_an_empty_environment_gives_the_defaults() -> None:
     """And neither backend nor namespace of its own. A variable that is empty is as good as none."""
     names = ("BACKEND", "NAMESPACE", *(setting.name.upper() for setting in attrs.fields(SchedulerConfig)))
@@ -155,6 +162,8 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("LEASE", "1e400", "invalid ANYSCHED_LEASE inf"),
         ("TIMEZONE", "Mars/X", "invalid ANYSCHED_TIMEZONE 'Mars/X'"),
         ("QUEUES", ",", "invalid ANYSCHED_QUEUES ',': expected names with weights such as critical=6,default=3"),
+        ("QUEUES", "mail:2,default:1", "invalid ANYSCHED_QUEUES 'mail:2,default:1': expected mail=2 for a weight, or"),
+        ("QUEUES", "eu:mail:2", "expected eu:mail=2 for a weight, or eu:mail:2=1 for a queue of that name"),
         ("QUEUES", "a=1,a=2", "invalid ANYSCHED_QUEUES 'a=1,a=2'"),
         ("QUEUES", "a=x", "invalid ANYSCHED_QUEUES 'x': expected a whole number"),
         ("QUEUES", "a=", "invalid ANYSCHED_QUEUES ''"),

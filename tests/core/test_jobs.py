@@ -41,7 +41,11 @@ class Home(Registry):
     def __init__(self) -> None:
         self.codec: Codec = JsonCodec()
         self.enqueued: list[BoundJob[Any]] = []
+        self.refused: list[tuple[AnySchedError, str]] = []
         super().__init__()
+
+    def tell_refused(self, error: AnySchedError, job: str) -> None:
+        self.refused.append((error, job))
 
     async def enqueue_bound(self, bounds: Sequence[BoundJob[Any]]) -> list[Run[Any]]:
         self.enqueued += bounds
@@ -122,7 +126,16 @@ async def async_generator() -> Any:
 
 @pytest.mark.parametrize(
     ("function", "place"),
-    [(Greeter(), "loop"), (Greeter().greet, "loop"), (partial(greet, "x"), "loop"), (len, "thread")],
+    [
+        (Greeter(), "loop"),
+        (Greeter().greet, "loop"),
+        (partial(greet, "x"), "loop"),
+        (partial(Greeter(), "x"), "loop"),
+        (staticmethod(greet), "loop"),
+        (partial(staticmethod(greet), "x"), "loop"),
+        (staticmethod(compress), "thread"),
+        (len, "thread"),
+    ],
 )
 def test_other_callables_can_be_jobs(function: Any, place: str) -> None:
     """As async as what they call, once they have a name."""

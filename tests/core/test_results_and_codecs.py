@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from string import ascii_lowercase
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
@@ -19,6 +20,8 @@ from anysched.codec import Codec, JsonCodec
 from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
 from anysched.job_types import JobTypes
 
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+SOMEWHERE = PurePath("a/b")
 NOW = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=UTC)
 
 
@@ -90,6 +93,82 @@ def test_a_result_that_is_not_as_declared_is_told_to_who_asks() -> None:
         types.decode_result(text)
 
 
+@attrs.define
+class Account:
+    owner: str
+    _balance: int = 0
+
+
+@attrs.define
+class Vault:
+    _code: int
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "complaint"),
+    [
+        (Account, Account("Ada", 5), "it._balance is not stored: of an attrs class"),
+        (Vault, Vault(5), "_code is not stored: of an attrs class"),
+        (list[Account], [Account("Ada"), Account("Bob", 1)], r"it\[1\]._balance is not stored"),
+        (Any, float("nan"), "it is a float and would come back as None"),
+        (float, float("nan"), "it is a float and would come back as None"),
+        (float | None, float("inf"), "it is a float and would come back as None"),
+        (Any, {"x": [1.0, float("nan")]}, r"it\['x'\]\[1\] is a float and would come back as None"),
+        (dict[str, Any], {"x": float("nan")}, r"it\['x'\] is a float and would come back as None"),
+        (
+            datetime,
+            datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=1172))),
+            "it would come back as another inst",
+        ),
+    ],
+    ids=str,
+)
+def test_a_result_that_would_come_back_as_something_else_is_refused(
+    annotation: Any, value: Any, complaint: str
+) -> None:
+    """Nobody would notice: it still fits what is declared, or nothing is."""
+    with pytest.raises(CannotEncode, match=f"the result of job 'job' cannot be encoded: {complaint}"):
+        returning(annotation).encode_result(value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "back"),
+    [
+        (
+            Any,
+            {"at": NOW, 1: (Decimal(2), Color.RED)},
+            {"at": NOW.isoformat().replace("+00:00", "Z"), "1": ["2", "red"]},
+        ),
+        (object, Point(1), {"x": 1}),
+        (
+            dict[str, Any],
+            {"at": NOW, "of": [(Point(1), {2})]},
+            {"at": NOW.isoformat().replace("+00:00", "Z"), "of": [[{"x": 1}, [2]]]},
+        ),
+        (dict, {1: {NOW.date(): "x"}}, {"1": {NOW.date().isoformat(): "x"}}),
+        (list[int], (1, 2), [1, 2]),
+        (float, 1, 1.0),
+    ],
+    ids=str,
+)
+def test_a_result_of_which_nothing_is_declared_comes_back_as_json_has_it(
+    annotation: Any, value: Any, back: Any
+) -> None:
+    """As long as nothing is lost."""
+    types = returning(annotation)
+
+    assert back == types.decode_result(types.encode_result(value))
+
+
+@pytest.mark.parametrize("value", ["x", "", 5, True, None])
+def test_a_plain_result_is_not_looked_at_twice(value: Any) -> None:
+    """It comes back as it is: the price of the look is for others."""
+    types = returning("Missing")
+    types.encode_result(value)
+
+    assert types._load_result is None  # pyright: ignore[reportPrivateUsage]
+
+
 def test_an_annotation_of_the_result_that_cannot_be_used_is_named() -> None:
     """Only where it is needed."""
     types = returning("Missing")
@@ -149,6 +228,52 @@ def test_no_arguments_and_written_out_defaults_have_one_digest() -> None:
     types = JobTypes("job", optional)
 
     assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments((1, 2), {}))
+
+
+def floating(x: float = 1) -> None: ...
+def several(to: Sequence[str] = ()) -> None: ...
+def untyped(to: Any = (), when: Any = {}) -> None: ...  # noqa: B006 (as many write it)
+def frozen(names: set[str] = frozenset()) -> None: ...  # type: ignore[assignment]
+def at_path(path: PurePath = SOMEWHERE) -> None: ...
+def at_time(at: datetime | None = NEW_YEAR) -> None: ...
+def with_sentinel(a: object = object(), b: int = 1) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "other"),
+    [
+        (floating, (1,), (2,)),
+        (floating, (1.0,), (1.5,)),
+        (several, ((),), (("a",),)),
+        (several, ([],), (["a"],)),
+        (untyped, ((), {}), ([], {"a": 1})),
+        (untyped, ([],), ([0],)),
+        (frozen, (frozenset(),), ({"a"},)),
+        (frozen, (set(),), ({"a"},)),
+        (at_path, (PurePath("a/b"),), (PurePath("a"),)),
+        (at_path, (Path("a/b"),), (Path("b"),)),
+        (at_time, (NEW_YEAR,), (None,)),
+    ],
+)
+def test_a_default_is_the_same_however_it_is_typed(
+    function: Callable[..., Any], args: tuple[Any, ...], other: tuple[Any, ...]
+) -> None:
+    """What would be stored of it counts, not the class of the object that stands in the signature.
+
+    Break: two runs for one call, with ``key=by_arguments``.
+    """
+    types = JobTypes("job", function)
+
+    assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments(args, {}))
+    assert types.arguments_digest("") != types.arguments_digest(types.encode_arguments(other, {}))
+
+
+def test_a_default_that_cannot_be_stored_is_like_nothing_that_was_given() -> None:
+    """And harms no other."""
+    types = JobTypes("job", with_sentinel)
+
+    assert types.arguments_digest("") == types.arguments_digest(types.encode_arguments((), {"b": 1}))
+    assert types.arguments_digest("") != types.arguments_digest(types.encode_arguments((None,), {}))
 
 
 # --- other codecs ------------------------------------------------------------------------------------------------

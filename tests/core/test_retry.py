@@ -83,7 +83,7 @@ def test_the_longest_policy_does_not_overflow() -> None:
         ({"max_retries": True}, "invalid max_retries True"),
         ({"multiplier": 0.5}, "invalid multiplier 0.5: expected a number from 1"),
         ({"multiplier": float("inf")}, "invalid multiplier inf"),
-        ({"multiplier": 10**400}, "invalid multiplier 'an integer of 1329 bits'"),
+        ({"multiplier": 10**400}, "invalid multiplier an integer of some 400 digits"),
         ({"jitter": 1.1}, "invalid jitter 1.1: expected a number from 0 to 1"),
         ({"jitter": float("nan")}, "invalid jitter nan"),
         ({"jitter": "0"}, "invalid jitter '0'"),

@@ -190,7 +190,10 @@ def test_a_group_without_end_still_has_its_name() -> None:
     """
     _, back = crossed(endless)
 
-    assert ("builtins.ExceptionGroup", "deep (1 sub-exception)") == (describe_error(back).type, str(back))
+    assert ("builtins.ExceptionGroup", "deep (1 sub-exception): ApiError: 503: busy") == (
+        describe_error(back).type,
+        str(back),
+    )
 
 
 def test_the_traceback_comes_as_text() -> None:

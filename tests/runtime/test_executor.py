@@ -270,7 +270,7 @@ async def test_a_call_begins_when_there_is_a_place_for_it(
     happened: list[str] = []
 
     async def call(name: str, function: Callable[..., Any], *args: Any) -> None:
-        await executor.call(function, args, {}, runs_in, lambda: happened.append(f"{name} begins"))
+        await executor.call(function, args, {}, runs_in, begins=lambda: happened.append(f"{name} begins"))
         happened.append(f"{name} ends")
         done.set()
 
@@ -317,7 +317,7 @@ async def test_a_process_has_imported_the_program_when_its_call_begins(
 
     async with hosted(Executor(max_processes=1)) as executor:
         for _ in range(2):
-            assert "worked" == await executor.call(work, (), {}, "process", lambda: found.append(sign.exists()))
+            assert "worked" == await executor.call(work, (), {}, "process", begins=lambda: found.append(sign.exists()))
 
     del sys.modules["slow_program"]
     assert [True, True] == found

@@ -297,3 +297,34 @@ async def test_cancelling_twice_and_too_late_changes_nothing() -> None:
             await waiting.result()
 
         assert ["succeeded", "failed", "cancelled"] == [await run.status() for run in (done, failed, waiting)]
+
+
+async def test_a_failed_run_whose_key_another_has_is_not_retried(anysched_backend: Backend, real_time: None) -> None:
+    """The holder is named, in bulk it is passed over. When that has ended, it can be.
+
+    Break: two runs are live for one key.
+    """
+    scheduler = Scheduler(anysched_backend, config=SchedulerConfig(on_error=lambda error, context: None))
+    job = scheduler.job(name="a", retry=RetryPolicy(max_retries=0))(_fail)
+
+    async with scheduler:
+        async with scheduler.running():
+            failed = await job.options(key="k").enqueue()
+            other = await job.enqueue()
+
+            for run in (failed, other):
+                with pytest.raises(RunFailed):
+                    await run.result()
+
+        holder = await job.options(key="k").enqueue()
+
+        with pytest.raises(RunExists, match=f"key 'k' is held by run '{holder.id}' of job 'a'"):
+            await failed.retry()
+
+        assert 1 == await scheduler.retry_failed()
+        assert (RunStatus.FAILED, "k") == (await failed.status(), (await failed.info()).key)
+        assert holder == await scheduler.find(key="k")
+
+        await holder.cancel()
+        await failed.retry()
+        assert failed == await scheduler.find(key="k")

@@ -24,6 +24,7 @@ class Changed(MemoryBackend):
 ALONE: dict[str, Callable[[], Scheduler]] = {
     "nothing": Scheduler,
     "an address": lambda: Scheduler("memory://"),
+    "a word": lambda: Scheduler.from_env({"ANYSCHED_BACKEND": "memory"}),
     "a backend": lambda: Scheduler(MemoryBackend()),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from anysched import Backend, NotInRun, RetryPolicy, RunFailed, Scheduler, SchedulerConfig
+from anysched import Backend, Executor, NotInRun, RetryPolicy, RunFailed, Scheduler, SchedulerConfig
 
 JOBS = """
 import os
@@ -34,7 +34,32 @@ def refuses():
 
 
 def asks():
-    return current_run().id
+    run = current_run()
+    assert "RunContext(id=" in repr(run)
+    return [run.id, run.job, run.attempt, run.deadline is not None, run.fencing_token, run.metadata]
+
+
+def wants_state():
+    return current_run().state
+
+
+def wants_to_know():
+    return current_run().shutting_down
+
+
+def reports():
+    current_run().report_progress(0.5)
+
+
+def sets():
+    current_run().set_progress(0.5).send(None)
+
+
+def has_run():
+    try:
+        return current_run().id
+    except LookupError as error:
+        return str(error)
 
 
 def gives_up():
@@ -133,8 +158,8 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 async def test_what_is_raised_in_a_process_is_judged_like_any_error(
     anysched_backend: Backend, jobs: Any, real_time: None
 ) -> None:
-    """By its class and its name; kept with its message and a traceback that names the function's file. There is no
-    current run there, which is said. The process stays, whatever was raised.
+    """By its class and its name; kept with its message and a traceback that names the function's file. The process
+    stays, whatever was raised.
 
     Break: what pickle makes of it is retried in place of what the policy would have given up on; and after SystemExit
     the next function finds nobody.
@@ -146,7 +171,6 @@ async def test_what_is_raised_in_a_process_is_judged_like_any_error(
     raising = [
         declare(name="by-class", retry=policy)(jobs.refuses),
         declare(name="by-name", retry=named)(jobs.refuses),
-        declare(name="asks", retry=policy)(jobs.asks),
         declare(name="gives-up", retry=policy)(jobs.gives_up),
         declare(name="leaves", retry=RetryPolicy(max_retries=0))(jobs.leaves),
     ]
@@ -168,7 +192,6 @@ async def test_what_is_raised_in_a_process_is_judged_like_any_error(
     assert [
         ("jobs_in_processes.ApiError", "503: busy", 1),
         ("jobs_in_processes.ApiError", "503: busy", 1),
-        ("anysched.errors.NotInRun", str(NotInRun()), 2),
         ("anysched.retry.DoNotRetry", "never", 1),
         ("builtins.SystemExit", "3", 1),
     ] == found
@@ -243,3 +266,38 @@ def test_an_exception_of_the_started_script_is_its_own(loop: str, tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
 
     assert ("__main__.ApiError: 503: busy 1\n", "") == (done.stdout, done.stderr)
+
+
+async def test_a_function_in_a_process_knows_its_run(anysched_backend: Backend, jobs: Any, real_time: None) -> None:
+    """What can go there. What stays with the node is asked for in vain, with the reason; and afterwards there is none.
+
+    Break: there is no current run, "for functions that a worker calls", in a function that a worker calls.
+    """
+    config = SchedulerConfig(on_error=lambda error, context: None)
+    scheduler = Scheduler(anysched_backend, config=config, executor=Executor(max_processes=1))
+    declare = partial(scheduler.job, runs_in="process", retry=RetryPolicy(max_retries=0))
+    asks = declare(name="asks")(jobs.asks)
+    vain = [declare(job) for job in (jobs.wants_state, jobs.wants_to_know, jobs.reports, jobs.sets)]
+    said: list[str] = []
+
+    async with scheduler.running():
+        run = await asks.options(metadata={"a": [1]}, deadline="1h").enqueue()
+        result = await run.result()
+        info = await run.info()
+        assert [run.id, "asks", 1, True, info.fencing_token, {"a": [1]}] == result
+
+        for job in vain:
+            with pytest.raises(RunFailed) as caught:
+                await (await job.enqueue()).result()
+
+            assert "anysched.errors.InvalidOption" == caught.value.error.type
+            said.append(caught.value.error.message)
+
+        assert str(NotInRun()) == await scheduler.executor.call(jobs.has_run, (), {}, "process")
+
+    assert [
+        "invalid runs_in 'process': expected 'loop' or 'thread' for state, which the lifespan yields at the node",
+        "invalid runs_in 'process': expected 'loop' or 'thread' for shutting_down, which is set at the node",
+        "invalid runs_in 'process': expected 'loop' or 'thread' for report_progress()",
+        "invalid runs_in 'process': expected 'loop' or 'thread' for set_progress()",
+    ] == said

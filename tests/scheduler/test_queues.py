@@ -9,7 +9,16 @@ from typing import Any
 import anyio
 import pytest
 
-from anysched import Executor, InvalidConfig, InvalidOption, InvalidState, RunStatus, Scheduler, SchedulerConfig
+from anysched import (
+    Executor,
+    InvalidConfig,
+    InvalidOption,
+    InvalidState,
+    RunExpired,
+    RunStatus,
+    Scheduler,
+    SchedulerConfig,
+)
 from anysched.clock import now
 from anysched.testing import sleep_until_instant
 
@@ -224,6 +233,31 @@ async def test_max_concurrent_of_a_job_holds_across_the_cluster() -> None:
     assert 2 == most
     assert [0] == free
     assert (21, 0, 0) == (totals.succeeded, totals.running, totals.set_aside)
+
+
+async def test_a_run_that_is_moved_has_as_long_to_start_as_before() -> None:
+    """From its new time on. An instant that it has to be started by stays.
+
+    Break: it expires before it is due.
+    """
+    scheduler = Scheduler()
+
+    @scheduler.job(expires="10m")
+    async def work() -> float:
+        return since_start()
+
+    async with scheduler.running():
+        moved = await work.options(delay="1m").enqueue()
+        bound = await work.options(delay="1m", expires=START + timedelta(minutes=11)).enqueue()
+
+        for run in (moved, bound):
+            await run.reschedule(delay="1h")
+
+        assert START + timedelta(minutes=70) == (await moved.info()).expires_at
+        assert 3600 == await moved.result()
+
+        with pytest.raises(RunExpired):
+            await bound.result()
 
 
 async def test_a_run_can_be_moved_in_time_until_it_starts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -15,13 +16,17 @@ import attrs
 import pytest
 
 from anysched import (
+    AnySchedError,
+    Backend,
     CannotDecode,
     CannotEncode,
+    ErrorContext,
     InvalidArguments,
     InvalidOption,
     NaiveDatetime,
     PayloadTooLarge,
     RetryPolicy,
+    RunCancelled,
     RunFailed,
     RunNotFound,
     RunStatus,
@@ -232,6 +237,66 @@ async def test_a_result_is_there_for_many_who_wait_and_for_who_comes_late() -> N
     assert ["done"] * 11 == got
 
 
+async def test_a_stranger_gets_the_result_as_json_has_it(anysched_backend: Backend) -> None:
+    """A process that does not know the job decodes what was stored as plain JSON.
+
+    Break: it gets the stored text, an empty one in place of None.
+    """
+    scheduler, stranger = Scheduler(anysched_backend), Scheduler(anysched_backend)
+    found: list[Any] = []
+
+    @scheduler.job
+    async def give(value: dict[str, Any] | None) -> Any:
+        return value and value["it"]
+
+    async with scheduler.running(), stranger:
+        for value in (None, {"it": "hello"}, {"it": [1, 2.5, {"a": None}]}, {"it": ""}):
+            run = await give.enqueue(value)
+            assert (value and value["it"]) == await run.result()
+            found.append(await (await stranger.get_run(run.id)).result())
+
+    assert [None, "hello", [1, 2.5, {"a": None}], ""] == found
+
+
+async def test_a_plain_wrapper_around_an_async_function_is_awaited(anysched_backend: Backend) -> None:
+    """In the loop, with its run; also where it is a static method. It can be cancelled there.
+
+    Break: a coroutine is what the job returns, which cannot be stored, and nothing was done.
+    """
+    scheduler = Scheduler(anysched_backend, config=SchedulerConfig(on_error=lambda error, context: None))
+    begun = anyio.Event()
+
+    async def double(value: int) -> tuple[int, str]:
+        await anyio.lowlevel.checkpoint()
+        return 2 * value, current_run().job
+
+    async def stay() -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    @functools.wraps(double)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return double(*args, **kwargs)
+
+    @functools.wraps(stay)
+    def staying() -> Any:
+        return stay()
+
+    jobs: list[Any] = [scheduler.job(name="wrapped")(wrapped), scheduler.job(name="static")(staticmethod(double))]
+    stays: Any = scheduler.job(name="stays")(staying)
+
+    async with scheduler.running():
+        for job in jobs:
+            assert (4, job.name) == await (await job.enqueue(2)).result()
+
+        run = await stays.enqueue()
+        await begun.wait()
+        await run.cancel()
+
+        with pytest.raises(RunCancelled):
+            await run.result()
+
+
 async def test_waiting_for_a_result_can_be_given_up() -> None:
     """A time limit around `result` ends the wait, and leaves the run alone."""
     scheduler = Scheduler()
@@ -360,6 +425,50 @@ async def test_what_cannot_be_enqueued_fails_in_the_caller_and_nothing_is_stored
 
         totals = await scheduler.totals()
         assert (0, 0) == (totals.ready, totals.scheduled)
+
+
+async def test_what_cannot_be_enqueued_is_told_to_the_error_handler() -> None:
+    """Each once, with the job that was asked for; while the scheduler is open, since nobody answers for it before.
+
+    Break: only the caller knows, who may be one of many.
+    """
+    told: list[tuple[str, str, str | None]] = []
+
+    async def on_error(error: Exception, context: ErrorContext) -> None:
+        told.append((type(error).__name__, context.kind, context.job))
+
+    scheduler = Scheduler(config=SchedulerConfig(on_error=on_error, max_payload=100))
+    send, other = scheduler.job(name="send")(as_text), scheduler.job(name="other")(as_bytes)
+    anything: Any = send
+    calls: list[Callable[[], Any]] = [
+        lambda: anything.enqueue(5),
+        lambda: anything.options(key="k").enqueue(object()),
+        anything.enqueue,
+        lambda: send.enqueue("x" * 200),
+        lambda: scheduler.enqueue(other.bind(b"x"), send.bind("x" * 200)),
+        lambda: scheduler.enqueue(anything),
+        lambda: scheduler.enqueue(send.bind("x"), send.options(run_id="taken").bind("x")),
+    ]
+
+    with pytest.raises(InvalidArguments):
+        await anything.enqueue(5)
+
+    async with scheduler:
+        await other.options(run_id="taken").enqueue(b"")
+
+        for call in calls:
+            with pytest.raises(AnySchedError):
+                await call()
+
+    assert [
+        ("InvalidArguments", "enqueue", "send"),
+        ("CannotEncode", "enqueue", "send"),
+        ("InvalidArguments", "enqueue", "send"),
+        ("PayloadTooLarge", "enqueue", "send"),
+        ("PayloadTooLarge", "enqueue", "send"),
+        ("InvalidOption", "enqueue", None),
+        ("RunExists", "enqueue", "send"),
+    ] == told
 
 
 async def test_a_stored_argument_that_no_longer_fits_fails_that_run_alone() -> None:

@@ -39,6 +39,11 @@ async def what_jobs_are() -> None:
     print(asynchronous, plain, await later.enqueue("Ada"))
 
 
+@scheduler.every("15m", jitter="1s")
+@scheduler.every(minutes=15, seconds=0.5, id="in parts", overlap="allow")
+async def tidy() -> None: ...
+
+
 async def what_is_told() -> None:
     print([(node.id, node.running) for node in await scheduler.nodes()])
     print([(queue.name, queue.ready) for queue in await scheduler.queues()])

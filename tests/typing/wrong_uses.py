@@ -62,6 +62,9 @@ async def wrong_options() -> None:
     await add.options(prioritty=9).enqueue(1)  # wrong
     await scheduler.add(Every("5s"), add.bind(1), overlap="sometimes")  # wrong
     await scheduler.add(5, add.bind(1))  # wrong
+    scheduler.every("5s", minutes=15)  # wrong
+    scheduler.every(minutes="15")  # wrong
+    scheduler.every(minute=15)  # wrong
     RetryPolicy(max_retries="3")  # wrong
     RetryPolicy(initial=None)  # wrong
     RetryPolicy(jitter="0.5")  # wrong

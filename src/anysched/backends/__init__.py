@@ -40,6 +40,7 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
 from anysched.backends.records import (
+    KEY_TAKEN,
     CancelAnswer,
     Claim,
     ClaimedRun,
@@ -69,6 +70,7 @@ from anysched.backends.records import (
 )
 
 __all__ = [
+    "KEY_TAKEN",
     "Backend",
     "CancelAnswer",
     "Claim",
@@ -196,8 +198,9 @@ class Backend(Protocol):
     async def revive(self, run_id: str) -> str | None:
         """Make a ``failed`` run ready again, its attempts and crashes reset; the status before, ``None`` if absent.
 
-        Anything but ``failed`` is left alone. Its key, if it had one, is taken again if free, else dropped. Its errors
-        are kept. If its entry is still there, it counts as live there again.
+        Anything but ``failed`` is left alone. Its key, if it had one, is taken again; if another run has it, this one
+        is left alone as well, and the answer is :data:`KEY_TAKEN`. Its errors are kept. If its entry is still there,
+        it counts as live there again.
         Twice in a row: the second finds it ready or later, and leaves it alone.
         """
         ...
@@ -208,8 +211,9 @@ class Backend(Protocol):
         The answer is the status before, ``None`` if there is no such run.
 
         Exactly one of ``at_ms`` and ``delay_ms``. Any other status is left alone. A due time that is past makes it
-        ready at once. Its expiry, if any, is left as it was. A ready run becomes ``scheduled``, a retrying one stays
-        ``retrying``; a ready one that is moved to a past time keeps its place.
+        ready at once. An expiry that counts from the due time moves with it, as long as the run has not been started.
+        A ready run becomes ``scheduled``, a retrying one stays ``retrying``; a ready one that is moved to a past time
+        keeps its place.
         """
         ...
 

@@ -16,6 +16,7 @@ from anysched.attempt_errors import encode_error, lost_worker
 __all__ = [
     "CLAIMS_REMEMBERED",
     "DEFAULT_TTL_MS",
+    "KEY_TAKEN",
     "MEMO_MS",
     "MOST_ERRORS",
     "MOST_WAITING",
@@ -81,6 +82,8 @@ MOST_WAITING = 1_000
 
 RETIRED = "no longer declared"
 """The note of an entry that no running program declares any more."""
+KEY_TAKEN = "taken"
+"""The answer of ``revive`` for a failed run whose key another run has by now."""
 
 POISON_CRASHES = 3
 POISON_WINDOW_MS = 86_400_000

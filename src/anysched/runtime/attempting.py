@@ -33,7 +33,7 @@ from attrs import Factory, define, field
 
 from anysched.backends import Backend, ClaimedRun, Outcome
 from anysched.clock import from_ms_or_none
-from anysched.context import RunContext, ShutdownSignal, set_current_run
+from anysched.context import RunContext, ShutdownSignal, facts_of, set_current_run
 from anysched.errors import CannotDecode, StaleLease
 from anysched.executor import Executor
 from anysched.job import Job
@@ -320,7 +320,9 @@ class Attempting:
             self.base.copy().run(self._begin, attempt, time_limit)
 
         function = job.function if job.runs_in != "thread" else _noting_its_end(job.function, attempt.ending)
-        return self.executor.call(function, args, kwargs, job.runs_in, begin)
+        # Only a process has to be told of its run.
+        facts = facts_of(attempt.context()) if job.runs_in == "process" else None
+        return self.executor.call(function, args, kwargs, job.runs_in, begins=begin, facts=facts)
 
     def _begin(self, attempt: LiveAttempt, time_limit: CancelScope) -> None:
         """The handler is about to be called: its time begins."""
@@ -397,7 +399,7 @@ def _noting_its_end(function: Callable[..., Any], ending: Ending) -> Callable[..
 
     def call(*args: Any, **kwargs: Any) -> Any:
         value = function(*args, **kwargs)
-        ending.has_value = True
+        ending.has_value = not isinstance(value, Coroutine)
         return value
 
     return call

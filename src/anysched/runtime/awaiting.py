@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import move_on_after
 
 from anysched.backends import Backend, RunRecord
+from anysched.codec import Codec
 from anysched.errors import RecordCorrupt, RunCancelled, RunExpired, RunFailed, RunNotFound
 from anysched.job_types import JobTypes
 from anysched.run import RunStatus
@@ -55,14 +56,16 @@ async def wait_until_final(
                 await ended.wait()
 
 
-def conclude(record: RunRecord, types: JobTypes | None) -> Any:
+def conclude(record: RunRecord, types: JobTypes | None, codec: Codec) -> Any:
     """A final run's result, or what it raised instead.
 
     Args:
         record: the run.
         types: decodes the result; without, it comes as the JSON values that were stored.
+        codec: what these are decoded by.
 
     Raises:
+        CannotDecode: the result cannot be read.
         RunFailed: with the error of its last attempt.
         RunCancelled: likewise.
         RunExpired: it was not started in time.
@@ -75,4 +78,8 @@ def conclude(record: RunRecord, types: JobTypes | None) -> Any:
         case RunStatus.EXPIRED:
             raise RunExpired(record.id)
         case _:
-            return types.decode_result(record.result) if types is not None else record.result
+            return (types or JobTypes(record.job, _unknown, codec)).decode_result(record.result)
+
+
+def _unknown() -> Any:
+    """A function of which nothing is known."""

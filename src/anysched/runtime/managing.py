@@ -8,11 +8,31 @@ from typing import Any, Unpack
 
 from anyio.lowlevel import checkpoint
 
-from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
+from anysched.backends import (
+    KEY_TAKEN,
+    Backend,
+    Corrupt,
+    Enqueued,
+    EntryRecord,
+    NodeRecord,
+    QueueRecord,
+    RunRecord,
+    Totals,
+)
 from anysched.clock import from_ms, now_ms, to_ms
-from anysched.config import SchedulerConfig
+from anysched.config import ErrorContext, SchedulerConfig
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
-from anysched.errors import EntryExists, EntryNotFound, InvalidOption, RecordCorrupt
+from anysched.errors import (
+    AnySchedError,
+    EntryExists,
+    EntryNotFound,
+    InvalidOption,
+    InvalidState,
+    NotOpen,
+    RecordCorrupt,
+    RunExists,
+    RunNotFound,
+)
 from anysched.identifiers import check_name, check_text, make_run_id
 from anysched.job import BoundJob, Job
 from anysched.options import check_kind, check_known
@@ -20,7 +40,7 @@ from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
 from anysched.runtime.replacing import entry_write, put_entry, surrender
-from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
+from anysched.runtime.requesting import check_size, entry_of, entry_run, jobs_of_found, run_info
 from anysched.runtime.telling import Teller
 from anysched.schedules import Schedule, parse_schedule
 
@@ -40,6 +60,12 @@ class Managing(RunHome, ABC):
     @abstractmethod
     def _backend(self, what: str) -> Backend:
         """The backend, if the scheduler is open for ``what``."""
+
+    def tell_refused(self, error: AnySchedError, job: str) -> None:
+        """Tell the error handler what ``enqueue`` raises of arguments. While closed, nobody would await its answer."""
+        with suppress(NotOpen, InvalidState):
+            self._backend("enqueue")
+            self._teller.report(error, ErrorContext(kind="enqueue", job=job))
 
     # --- entries -----------------------------------------------------------------------------------------------
 
@@ -268,8 +294,21 @@ class Managing(RunHome, ABC):
 
         return found  # noqa: ASYNC910 - each page is a checkpoint, and none at all is one above
 
+    async def retry_run(self, run_id: str) -> None:
+        """See :meth:`Run.retry`."""
+        backend = self._backend("retry")
+
+        while (before := await backend.revive(run_id)) == KEY_TAKEN:
+            await _name_holder(backend, run_id)
+
+        if before is None:
+            raise RunNotFound(run_id)
+
+        if before != RunStatus.FAILED:
+            raise InvalidState(f"run {run_id!r}", before, "only a failed run can be retried", run_id=run_id)
+
     async def retry_failed(self, *, job: str | None = None, queue: str | None = None, limit: int = 1_000) -> int:
-        """Make failed runs ready again; returns how many.
+        """Make failed runs ready again; returns how many. Those whose key another run has by now stay as they are.
 
         Args:
             job: only of this job.
@@ -315,6 +354,17 @@ class Managing(RunHome, ABC):
     def _types(self, job: str) -> Any:
         known = self.jobs.get(job)
         return known.types if known is not None else None
+
+
+async def _name_holder(backend: Backend, run_id: str) -> None:
+    """Say who has a run's key, unless it is free by now."""
+    (record,) = await backend.get_runs([run_id])
+    key = record.key if isinstance(record, RunRecord) else ""
+    holder = await backend.find_key(key) if key else None
+
+    if holder is not None:
+        jobs = await jobs_of_found([Enqueued(holder, created=False)], backend)
+        raise RunExists(holder, jobs.get(holder, "?"), key=key)
 
 
 def _status(value: object) -> RunStatus:

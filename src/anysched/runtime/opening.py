@@ -47,7 +47,7 @@ def open_backend(backend: str | Backend | None, *, namespace: str | None, lease:
 
 
 def _opened(backend: str | Backend | None, namespace: str | None) -> Backend:
-    if backend is None or (isinstance(backend, str) and backend.lower() == "memory://"):
+    if backend is None or (isinstance(backend, str) and backend.lower() in ("memory", "memory://")):
         from anysched.backends.memory import MemoryBackend
 
         return MemoryBackend()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from anysched.backends.memory import handing, moves, nodes
 from anysched.backends.memory.state import State
-from anysched.backends.records import CancelAnswer, Enqueued, NewRun, RunRecord
+from anysched.backends.records import KEY_TAKEN, CancelAnswer, Enqueued, NewRun, RunRecord
 from anysched.run import FINAL
 
 __all__ = ["cancel", "enqueue", "find_key", "get_runs", "reschedule", "revive", "watch"]
@@ -72,12 +72,12 @@ def cancel(state: State, run_id: str) -> CancelAnswer | None:
 
 
 def revive(state: State, run_id: str) -> str | None:
-    """Make a failed run ready again."""
+    """Make a failed run ready again, unless its key is taken."""
     if (run := state.find(run_id)) is None or run.status != "failed":
         return run and run.status
 
     if run.key and state.keys.setdefault(run.key, run_id) != run_id:
-        run.key = ""
+        return KEY_TAKEN
 
     run.attempt, run.crashed_ms, run.finished_ms = 0, [], 0
     moves.make_ready(state, run)
@@ -105,5 +105,8 @@ def reschedule(state: State, run_id: str, at_ms: int | None, delay_ms: int | Non
 
     elif before == "ready":
         run.due_ms = due_ms
+
+    if before in {"scheduled", "retrying", "ready"}:
+        moves.move_expiry(state, run)
 
     return before

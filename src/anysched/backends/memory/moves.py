@@ -18,6 +18,7 @@ __all__ = [
     "finish",
     "make_ready",
     "make_waiting",
+    "move_expiry",
     "postpone",
     "return_run",
     "start",
@@ -86,6 +87,13 @@ def postpone(state: State, run: Run, status: str, due_ms: int) -> None:
 
     if first is None or due_ms < first[0]:
         state.sooner = run.new.queue
+
+
+def move_expiry(state: State, run: Run) -> None:
+    """Count the expiry of a run that has not been started from its due time, after that was moved."""
+    if run.new.expires_ms and not run.started_ms:
+        run.expires_at_ms = min(filter(None, (run.new.expires_at_ms, run.due_ms + run.new.expires_ms)))
+        state.expiries.put(run.id, run.expires_at_ms)
 
 
 def make_waiting(state: State, run: Run, entry: Entry) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from anysched.backends import Enqueued, NewRun
+from anysched.backends import KEY_TAKEN, Enqueued, NewRun
 
 from .stage import LATER, Stage, Staged, new_run
 
@@ -289,21 +289,20 @@ class EnqueueConformance(Staged):
         assert ("a", 1, "running") == (run.id, run.attempt, await stage.backend.revive("a"))
         assert [] == await stage.claim()
 
-    async def test_a_revived_run_does_without_a_key_that_was_taken(self, stage: Stage) -> None:
-        """The other one keeps it."""
+    async def test_a_failed_run_whose_key_was_taken_is_not_revived(self, stage: Stage) -> None:
+        """Two would be live for one key. It stays as it is until the other has ended."""
         await stage.join()
         await stage.add("a", key="k")
         await stage.settle(await stage.claim_one(), "failed")
         await stage.add("b", key="k")
-        await stage.backend.revive("a")
+        before = await stage.run("a")
 
-        assert ("b", "", "k") == (
-            await stage.backend.find_key("k"),
-            (await stage.run("a")).key,
-            (await stage.run("b")).key,
-        )
-        await stage.backend.cancel("a")
-        assert "b" == await stage.backend.find_key("k")
+        assert KEY_TAKEN == await stage.backend.revive("a")
+        assert (before, "b") == (await stage.run("a"), await stage.backend.find_key("k"))
+
+        await stage.backend.cancel("b")
+        assert "failed" == await stage.backend.revive("a")
+        assert ("ready", "a") == (await stage.status("a"), await stage.backend.find_key("k"))
 
     async def test_only_failed_runs_are_revived(self, stage: Stage) -> None:
         """Everything else is left alone."""
@@ -337,6 +336,46 @@ class EnqueueConformance(Staged):
         await stage.backend.reschedule("a", delay_ms=LATER)
         assert now + LATER <= (await stage.run("a")).due_ms <= await stage.backend.time_ms() + LATER
         assert await stage.backend.reschedule("none", at_ms=1) is None
+
+    async def test_an_expiry_that_counts_from_the_due_time_moves_with_it(self, stage: Stage) -> None:
+        """Later or earlier, never beyond an instant that was given as well."""
+        now = await stage.backend.time_ms()
+        await stage.add("free", expires_ms=50)
+        await stage.add("bound", expires_ms=50, expires_at_ms=now + 2 * LATER)
+        await stage.add("scheduled", expires_ms=LATER, delay_ms=LATER)
+
+        for due_ms, expected in ((now + LATER, now + LATER + 50), (now + 3 * LATER, now + 2 * LATER)):
+            for name in ("free", "bound", "scheduled"):
+                await stage.backend.reschedule(name, at_ms=due_ms)
+
+            assert [due_ms + 50, expected, due_ms + LATER] == [
+                (await stage.run(name)).expires_at_ms for name in ("free", "bound", "scheduled")
+            ]
+
+        await stage.backend.reschedule("scheduled", at_ms=now)
+        assert now + LATER == (await stage.run("scheduled")).expires_at_ms
+
+    async def test_a_run_that_was_moved_expires_by_its_new_time(self, stage: Stage) -> None:
+        """Not by the old one."""
+        await stage.join()
+        await stage.add("sooner", delay_ms=LATER, expires_ms=20)
+        await stage.add("later", expires_ms=20)
+        await stage.backend.reschedule("sooner", delay_ms=10)
+        await stage.backend.reschedule("later", delay_ms=LATER)
+        await stage.advance(50)
+
+        assert [] == await stage.claim_ids(count=5)
+        assert ("expired", "scheduled") == (await stage.status("sooner"), await stage.status("later"))
+
+    async def test_what_was_started_has_no_expiry_to_move(self, stage: Stage) -> None:
+        """It stays as it was."""
+        await stage.join()
+        await stage.add("a", expires_ms=LATER)
+        before = (await stage.run("a")).expires_at_ms
+        await stage.settle(await stage.claim_one(), "retry", delay_ms=LATER)
+        await stage.backend.reschedule("a", delay_ms=3 * LATER)
+
+        assert (before, "retrying") == ((await stage.run("a")).expires_at_ms, await stage.status("a"))
 
     async def test_a_run_that_is_moved_to_the_past_is_ready(self, stage: Stage) -> None:
         """Scheduled and retrying runs are ready at once; a retrying run that is moved later goes on retrying."""

@@ -7,6 +7,7 @@ import pytest
 
 from anysched.backends.records import NAMED_AT_RENEWAL, POISON_ERROR
 from anysched.clock import from_ms
+from anysched.codec import JsonCodec
 from anysched.errors import RunFailed, WorkerLost
 from anysched.run import Attempt, AttemptError
 from anysched.runtime.awaiting import conclude
@@ -205,7 +206,7 @@ class LeaseConformance(Staged):
         )
 
         with pytest.raises(RunFailed) as failed:
-            conclude(record, None)
+            conclude(record, None, JsonCodec())
 
         expected = AttemptError("anysched.errors.WorkerLost", str(WorkerLost(3)))
         lost = Attempt(

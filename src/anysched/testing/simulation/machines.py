@@ -41,7 +41,9 @@ class WatchedExecutor(Executor):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         runs_in: Literal["loop", "thread", "process"],
+        *,
         begins: Callable[[], None] = lambda: None,
+        facts: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function where it belongs, and return what it returns."""
         run = current_run()
@@ -57,7 +59,7 @@ class WatchedExecutor(Executor):
         how = "cancelled"
 
         try:
-            answer = await super().call(function, args, kwargs, runs_in, begins)
+            answer = await super().call(function, args, kwargs, runs_in, begins=begins, facts=facts)
             how = "returned"
             return answer
         except Exception as error:

@@ -3,7 +3,8 @@
 -- KEYS[1]  the prefix
 -- ARGV[1]  the run
 --
--- Returns  its status before; nil if there is none; {why its record cannot be read}
+-- Returns  its status before; "taken" if it has failed and another has its key; nil if there is none; {why its record
+--          cannot be read}
 --
 -- include: storing
 
@@ -22,10 +23,10 @@ end
 
 if run.key then
   if storing.holder_of(run.key) then
-    redis.call('HDEL', key, 'key')
-  else
-    redis.call('SET', keys.key(run.key), id)
+    return 'taken'
   end
+
+  redis.call('SET', keys.key(run.key), id)
 end
 
 redis.call('HDEL', key, 'attempt', 'crashes', 'crash_times', 'finished_ms', 'status', 'watch')

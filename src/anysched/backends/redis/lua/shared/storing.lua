@@ -24,6 +24,15 @@ function storing.plan(new, entry_id, waiting)
     shared[#shared + 1] = expires_at_ms
   end
 
+  -- What it was made of, for when the due time is moved.
+  if expires_ms > 0 then
+    fields.put(shared, 'expires_ms', expires_ms)
+
+    if new[NEW_RUN.expires_at_ms] > 0 then
+      fields.put(shared, 'expires_by_ms', new[NEW_RUN.expires_at_ms])
+    end
+  end
+
   return {
     fields = shared, count = #shared, key = new[NEW_RUN.key], status = status, due_ms = due_ms,
     expires_at_ms = expires_at_ms, run = {queue = queue, priority = new[NEW_RUN.priority]},
