@@ -53,10 +53,7 @@ def find_change(before: Any, after: Any, where: str, plain: Plain | None = None)
     kind = before.__class__
 
     if kind is not after.__class__:
-        if plain is not None and (as_json := plain(before)).__class__ is after.__class__:
-            return find_change(as_json, after, where)
-
-        return f"{where} is {_kind(before)} and would come back as {_kind(after)}"
+        return _change_of_kind(before, after, where, plain)
 
     if issubclass(kind, Mapping):
         return _change_of_mapping(before, after, where, plain)
@@ -65,6 +62,13 @@ def find_change(before: Any, after: Any, where: str, plain: Plain | None = None)
         return f"{where} would come back as another {_INSTANT if issubclass(kind, datetime) else 'value'}"
 
     return _change_of_fields(before, after, where, plain)
+
+
+def _change_of_kind(before: Any, after: Any, where: str, plain: Plain | None) -> str | None:
+    if plain is not None and (as_json := plain(before)).__class__ is after.__class__:
+        return find_change(as_json, after, where)
+
+    return f"{where} is {_kind(before)} and would come back as {_kind(after)}"
 
 
 def _first_change(places: list[tuple[str, Any, Any]], plain: Plain | None) -> str | None:
