@@ -58,7 +58,11 @@ def _no_trust_window() -> None:
 
 
 def _no_shield() -> None:
-    services._ShieldedFromThen.started = lambda self, value=None: self._passed_to.started(value)
+    async def start(self: Any, service: Any, *, finishes: bool = False) -> Any:
+        _, value = await self._group.start(self._keep, service, finishes)
+        return value
+
+    services.Services.start = start
 
 
 def _endless_grace() -> None:

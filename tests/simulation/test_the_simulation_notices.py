@@ -70,10 +70,11 @@ def test_the_simulation_notices_that_the_cursor_is_not_compared(monkeypatch: pyt
 def test_the_simulation_notices_that_services_are_not_shielded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Break: a cancellation from outside reaches settling and the lease together with the work."""
 
-    def started(self: Any, value: Any = None) -> None:
-        self._passed_to.started(value)
+    async def start(self: Any, service: Any, *, finishes: bool = False) -> Any:
+        _, value = await self._group.start(self._keep, service, finishes)
+        return value
 
-    monkeypatch.setattr(services._ShieldedFromThen, "started", started)
+    monkeypatch.setattr(services.Services, "start", start)
 
     assert "has stopped in good order and still holds run" in complaint("has stopped in good order and still holds run")
 

@@ -9,14 +9,11 @@ from typing import Any, Unpack
 from anyio.lowlevel import checkpoint
 
 from anysched.backends import (
-    KEY_TAKEN,
     Backend,
     Corrupt,
-    Enqueued,
     EntryRecord,
     NodeRecord,
     QueueRecord,
-    RunRecord,
     Totals,
 )
 from anysched.clock import from_ms, now_ms, to_ms
@@ -30,8 +27,6 @@ from anysched.errors import (
     InvalidState,
     NotOpen,
     RecordCorrupt,
-    RunExists,
-    RunNotFound,
 )
 from anysched.identifiers import check_name, check_text, make_run_id
 from anysched.job import BoundJob, Job
@@ -40,7 +35,7 @@ from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
 from anysched.runtime.replacing import entry_write, put_entry, surrender
-from anysched.runtime.requesting import check_size, entry_of, entry_run, jobs_of_found, run_info
+from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
 from anysched.runtime.telling import Teller
 from anysched.schedules import Schedule, parse_schedule
 
@@ -294,19 +289,6 @@ class Managing(RunHome, ABC):
 
         return found  # noqa: ASYNC910 - each page is a checkpoint, and none at all is one above
 
-    async def retry_run(self, run_id: str) -> None:
-        """See :meth:`Run.retry`."""
-        backend = self._backend("retry")
-
-        while (before := await backend.revive(run_id)) == KEY_TAKEN:
-            await _name_holder(backend, run_id)
-
-        if before is None:
-            raise RunNotFound(run_id)
-
-        if before != RunStatus.FAILED:
-            raise InvalidState(f"run {run_id!r}", before, "only a failed run can be retried", run_id=run_id)
-
     async def retry_failed(self, *, job: str | None = None, queue: str | None = None, limit: int = 1_000) -> int:
         """Make failed runs ready again; returns how many. Those whose key another run has by now stay as they are.
 
@@ -354,17 +336,6 @@ class Managing(RunHome, ABC):
     def _types(self, job: str) -> Any:
         known = self.jobs.get(job)
         return known.types if known is not None else None
-
-
-async def _name_holder(backend: Backend, run_id: str) -> None:
-    """Say who has a run's key, unless it is free by now."""
-    (record,) = await backend.get_runs([run_id])
-    key = record.key if isinstance(record, RunRecord) else ""
-    holder = await backend.find_key(key) if key else None
-
-    if holder is not None:
-        jobs = await jobs_of_found([Enqueued(holder, created=False)], backend)
-        raise RunExists(holder, jobs.get(holder, "?"), key=key)
 
 
 def _status(value: object) -> RunStatus:

@@ -6,15 +6,16 @@ from abc import ABC
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
+from anysched.backends import KEY_TAKEN, Backend, Enqueued, RunRecord
 from anysched.clock import to_ms
 from anysched.durations import Duration
-from anysched.errors import InvalidOption, InvalidState, RunNotFound
+from anysched.errors import InvalidOption, InvalidState, RunExists, RunNotFound
 from anysched.job import BoundJob
 from anysched.options import check_kind, milliseconds, require_aware
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run
 from anysched.runtime.managing import Managing
-from anysched.runtime.requesting import run_info
+from anysched.runtime.requesting import jobs_of_found, run_info
 
 __all__ = ["Tending"]
 
@@ -85,7 +86,10 @@ class Tending(Managing, ABC):
 
     async def retry_run(self, run_id: str) -> None:
         """See :meth:`Run.retry`."""
-        before = await self._backend("retry").revive(run_id)
+        backend = self._backend("retry")
+
+        while (before := await backend.revive(run_id)) == KEY_TAKEN:
+            await _name_holder(backend, run_id)
 
         if before is None:
             raise RunNotFound(run_id)
@@ -110,3 +114,14 @@ class Tending(Managing, ABC):
         if before not in (RunStatus.SCHEDULED, RunStatus.READY, RunStatus.RETRYING):
             allowed = "only one that is scheduled, ready or retrying can be moved to another time"
             raise InvalidState(f"run {run_id!r}", before, allowed, run_id=run_id)
+
+
+async def _name_holder(backend: Backend, run_id: str) -> None:
+    """Say who has a run's key, unless it is free by now."""
+    (record,) = await backend.get_runs([run_id])
+    key = record.key if isinstance(record, RunRecord) else ""
+    holder = await backend.find_key(key) if key else None
+
+    if holder is not None:
+        jobs = await jobs_of_found([Enqueued(holder, created=False)], backend)
+        raise RunExists(holder, jobs.get(holder, "?"), key=key)

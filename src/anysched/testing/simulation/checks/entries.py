@@ -38,12 +38,19 @@ class _Account:
     """Of a cursor that is not known."""
     runs: dict[str, int] = field(factory=dict[str, int], init=False)
     missed: int = 0
+    doubtful: int = 0
+    """Given up when they may have been due: their time depended on the end of a run."""
     skipped: int = 0
     has_limit: bool = False
 
-    def is_due(self, at: int) -> bool:
-        """Whether it waits for a fire whose time has come."""
-        return self.status == "active" and bool(self.cursor_ms) and (self.cursor_ms or 0) * 1000 <= at
+    def give_up(self, at: int) -> None:
+        """Count what it has had due as missed."""
+        if self.retired:
+            self.missed += 1
+        elif self.status == "active" and self.cursor_ms is None:
+            self.doubtful += self.earliest_ms * 1000 <= at
+        elif self.status == "active":
+            self.missed += 0 < (self.cursor_ms or 0) * 1000 <= at
 
 
 def check_entries(history: History) -> Iterator[str]:
@@ -85,7 +92,7 @@ class _Book:
             case "declare":
                 self._declared(arguments["entries"], answer, at)
             case "pause_entry" if answer:
-                self.accounts[arguments["entry_id"]].missed += self.accounts[arguments["entry_id"]].is_due(at)
+                self.accounts[arguments["entry_id"]].give_up(at)
                 self._set(arguments["entry_id"], {"active": "paused"})
             case "resume_entry" if answer:
                 self._resumed(arguments["entry_id"], arguments["next_ms"])
@@ -121,7 +128,7 @@ class _Book:
             account.retired = False
             return
         else:
-            account.missed += account.retired or account.is_due(at)
+            account.give_up(at)
 
         account.spec, account.revision, account.retired = spec, write.revision, False
         account.missed += write.missed
@@ -238,6 +245,9 @@ class _Book:
             return
 
         counted = {"run_count": len(account.runs), "missed_count": account.missed}
+
+        if account.missed <= stored.missed_count <= account.missed + account.doubtful:
+            counted["missed_count"] = stored.missed_count
 
         if not account.has_limit:
             counted["overlap_skipped"] = account.skipped
