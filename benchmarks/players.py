@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants.line_protocol import marks_size, open_marks
-from benchmarks.processes import cpu_seconds, resident_bytes
+from benchmarks.processes import cpu_seconds, own_bytes, resident_bytes
 from benchmarks.roster import Contestant
 
 STARTS_WITHIN = 60.0  # seconds; fifty may be starting at once
@@ -104,6 +104,9 @@ class Player:
 
     def memory(self) -> int:
         return resident_bytes(self.process.pid)
+
+    def own_memory(self) -> int:
+        return own_bytes(self.process.pid)
 
     def ended(self) -> bool:
         return self.process.poll() is not None

@@ -32,6 +32,7 @@ LABELS = {
     "cpu_percent": "CPU %",
     "redis_cpu_percent": "Redis CPU %",
     "rss_mb": "RSS MB",
+    "own_mb": "own MB",
     "bytes": "bytes/run",
     "queued_bytes": "bytes/queued run",
     "ended_bytes": "bytes/ended run",

@@ -277,6 +277,7 @@ class Round:
             "cpu_percent": 100 * cpu / span / len(workers),
             "redis_cpu_percent": 100 * (end.cpu - begin.cpu) / span,
             "rss_mb": sum(worker.memory() for worker in workers) / len(workers) / 1e6,
+            "own_mb": sum(worker.own_memory() for worker in workers) / len(workers) / 1e6,
             "clients": self.server.clients(),
         }
 
