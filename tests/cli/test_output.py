@@ -62,7 +62,7 @@ def test_the_third_signal_ends_a_node_without_an_output(app, start, redirect: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("redirect", [">&-", pytest.param(">/dev/full", marks=pytest.mark.nightly)])
 def test_a_thread_that_never_ends_is_left_behind_without_an_output(app, start, redirect: str) -> None:
     """Nor does it keep the watchdog."""
     app.write(STUCK, shutdown_timeout="100ms")
