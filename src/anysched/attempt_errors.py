@@ -121,7 +121,7 @@ def _said(say: Callable[[], str], otherwise: str) -> str:
         # It means us all.
         raise
     except BaseException as reason:  # noqa: BLE001, ASYNC103 - as above; and nothing is awaited here
-        return otherwise.format(type(reason).__name__)
+        return otherwise.format(type(reason).__name__)  # noqa: ASYNC104 - as above
 
 
 def _name(kind: type[BaseException]) -> str:

@@ -76,7 +76,7 @@ class Teller:
             answer = self.on_error(error, context)
         except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - likewise
             self._write_down(f"on_error failed on {_shown(error)} ({context})", broken)
-            return
+            return  # noqa: ASYNC104 - likewise
 
         if isawaitable(answer):
             self._queue(answer, error, context)
@@ -159,7 +159,7 @@ def _shown(thing: object) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001, ASYNC103 - it may raise anything; and nothing is awaited here
-        return object.__repr__(thing)
+        return object.__repr__(thing)  # noqa: ASYNC104 - likewise
 
 
 def _close(answer: Awaitable[Any]) -> None:

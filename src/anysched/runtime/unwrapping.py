@@ -25,15 +25,13 @@ _TOLD_TO_ALL = (BackendRefused, NotOpen)
 
 def _failure_in(error: BaseException) -> BaseException | None:
     """What is left of an error without the cancellations in it, which Trio keeps beside others in groups."""
-    cancelled = get_cancelled_exc_class()
-
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        matched, rest = group.split(cancelled)
+        matched, rest = group.split(get_cancelled_exc_class())
         # Without a match it is a copy.
         return group if matched is None else rest
 
-    return None if isinstance(error, cancelled) else error
+    return None if isinstance(error, get_cancelled_exc_class()) else error
 
 
 @contextmanager
@@ -80,7 +78,7 @@ class Body:
         try:
             with bare():
                 yield
-        except BaseException as ending:
+        except BaseException as ending:  # noqa: ASYNC103 - what the body raised goes before a cancellation
             if self._failure is None:
                 raise
 
@@ -97,7 +95,7 @@ class Body:
         """Around the body, in the task group of that scope, which is cancelled if the body fails."""
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103 - a cancellation is raised; what else there is, later
             self._failure = _failure_in(error)
 
             if self._failure is None:
