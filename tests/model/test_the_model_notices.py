@@ -56,7 +56,6 @@ IN_LUA: dict[str, Break] = {
         Edit("job = job and claims.knows(job) and job or false", "job = job or false"),
     ),
     "the expiry of a run that is moved stays behind": (RunMachine, Edit("  move_expiry(due_ms)\n", "")),
-    "a run whose key was taken is revived": (RunMachine, Edit("    return 'taken'\n", "")),
     "the fencing check of progress is removed": (RunMachine, Edit(" or run.token ~= ARGV[2]", "")),
     "the compare in the cursor's advance is removed": (EntryMachine, Edit("\n    or entry.next_ms ~= fire[3]", "")),
     "settling is not one step, and its second half is lost": (
