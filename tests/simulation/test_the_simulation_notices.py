@@ -123,6 +123,7 @@ class _Staying:
         return
 
 
+@pytest.mark.nightly
 def test_the_simulation_notices_that_a_claim_is_not_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Break: the memory backend forgets the numbers of claims, so a repeated claim takes other runs.
 
@@ -134,6 +135,7 @@ def test_the_simulation_notices_that_a_claim_is_not_known_again(monkeypatch: pyt
     assert "has not ended" in complaint("has not ended")
 
 
+@pytest.mark.nightly
 def test_the_simulation_notices_that_a_late_claim_counts_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
     """Break: what is not among the last eight claims of its node is taken for new, whatever its number.
 
@@ -225,6 +227,7 @@ def test_the_simulation_notices_that_a_crash_costs_an_attempt(monkeypatch: pytes
     assert "that count" in complaint("that count")
 
 
+@pytest.mark.nightly
 def test_the_simulation_notices_that_a_cancelled_run_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Break: a run that was asked to cancel and is handed back, or lost with its node, is made ready again."""
 
