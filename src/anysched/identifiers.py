@@ -16,7 +16,6 @@ __all__ = [
     "check_text",
     "digest",
     "fire_run_id",
-    "is_name",
     "make_node_id",
     "make_nonce",
     "make_run_id",
@@ -50,15 +49,10 @@ def check_name(option: str, value: object) -> str:
     Raises:
         InvalidOption: it is no text, empty, too long, or has spaces, braces or unprintable characters in it.
     """
-    if isinstance(value, str) and is_name(value):
+    if isinstance(value, str) and _NAME.fullmatch(value) and value.isprintable():
         return value
 
     raise InvalidOption(option, value, _ALLOWED)
-
-
-def is_name(value: object) -> bool:
-    """Whether :func:`check_name` lets it pass."""
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None and value.isprintable()
 
 
 def check_text(option: str, value: object, longest: int) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
-from typing import Protocol, cast
+from typing import Protocol
 
 from anyio import (
     TASK_STATUS_IGNORED,
@@ -38,6 +38,7 @@ from anysched.backends import Backend, LockAnswer
 from anysched.durations import LONGEST, Duration, parse_duration
 from anysched.errors import AnySchedError, BackendUnavailable, InvalidOption, LockBusy, LockLost, NotOpen
 from anysched.identifiers import check_name, make_nonce
+from anysched.runtime.unwrapping import failure_in
 
 __all__ = ["Lease", "Lock", "LockHints"]
 
@@ -91,11 +92,7 @@ class Lease:
 
 def _is_more_than_an_error(error: BaseException) -> bool:
     """Whether it has to leave as it is. A cancellation in a group ends at its scope: that is not meant."""
-    if isinstance(error, BaseExceptionGroup):
-        _, rest = cast("BaseExceptionGroup[BaseException]", error).split(get_cancelled_exc_class())
-        return not isinstance(rest, Exception)
-
-    return not isinstance(error, Exception)
+    return not isinstance(failure_in(error), Exception)
 
 
 def _duration(value: Duration) -> timedelta:

@@ -24,6 +24,7 @@ from anysched.values import is_whole
 __all__ = [
     "NO_OPTIONS",
     "PRIORITIES",
+    "SHORTEST_TTL_MS",
     "ByArguments",
     "EnqueueOptions",
     "JobOptions",
@@ -53,8 +54,8 @@ _MS: Final = timedelta(milliseconds=1)
 _UNLIMITED: Final = -1
 _LAST_YEAR: Final = 9000
 
-# Whoever settles a run twice must find it still there.
-_SHORTEST_TTL_MS: Final = 10_000
+SHORTEST_TTL_MS: Final = 10_000
+"""So long an ended run is kept, whatever is asked for: whoever settles it twice must find it still there."""
 
 
 class ByArguments(Enum):
@@ -135,9 +136,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     def kept_for(self, of_job: timedelta | None, default: timedelta) -> int:
         """How long the ended run is kept, in milliseconds, by the run, else its job, else the configuration."""
         if self.result_ttl_ms is not None:
-            return max(self.result_ttl_ms, _SHORTEST_TTL_MS)
+            return max(self.result_ttl_ms, SHORTEST_TTL_MS)
 
-        return max(_in_ms(default if of_job is None else of_job), _SHORTEST_TTL_MS)
+        return max(_in_ms(default if of_job is None else of_job), SHORTEST_TTL_MS)
 
 
 NO_OPTIONS: Final = RunOptions()

@@ -22,7 +22,7 @@ def is_whole(value: object, least: int) -> TypeGuard[int]:
 def shown(value: object, *, longest: int = _LONGEST_TEXT) -> str:
     """A value as an error message shows it: never longer than a line or two, always printable.
 
-    Never raises an ``Exception`` itself, whatever the value's own ``__repr__`` does.
+    Raises nothing itself but ``KeyboardInterrupt``, whatever the value's own ``__repr__`` does.
 
     Args:
         value: anything.
@@ -30,7 +30,10 @@ def shown(value: object, *, longest: int = _LONGEST_TEXT) -> str:
     """
     try:
         text = _shown_text(value, longest) if isinstance(value, str | bytes) else _shortened.repr(value)
-    except Exception as error:  # noqa: BLE001 (a repr is anybody's code)
+    except KeyboardInterrupt:
+        # It means us all.
+        raise
+    except BaseException as error:  # noqa: BLE001, ASYNC103 (a repr is anybody's code; and nothing is awaited here)
         text = f"<{type(value).__name__[:_LONGEST_TEXT]} whose repr() raised {type(error).__name__[:_LONGEST_TEXT]}>"
 
     text = text if len(text) <= _LONGEST + longest else f"{text[: _LONGEST + longest]}..."

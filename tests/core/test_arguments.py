@@ -26,6 +26,8 @@ from hypothesis import strategies as st
 from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
 from anysched.job_types import JobTypes
 
+from .hidden_fields import Account, Vault
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -65,17 +67,6 @@ class Order:
 @attrs.define(eq=False)
 class Loose:
     when: datetime
-
-
-@attrs.define
-class Account:
-    owner: str
-    _balance: int = 0
-
-
-@attrs.define
-class Vault:
-    _code: int
 
 
 class Pair(NamedTuple):

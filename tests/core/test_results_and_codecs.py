@@ -20,6 +20,8 @@ from anysched.codec import Codec, JsonCodec
 from anysched.errors import CannotDecode, CannotEncode, InvalidArguments
 from anysched.job_types import JobTypes
 
+from .hidden_fields import Account, Vault
+
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))
 SOMEWHERE = PurePath("a/b")
 NOW = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=UTC)
@@ -91,17 +93,6 @@ def test_a_result_that_is_not_as_declared_is_told_to_who_asks() -> None:
 
     with pytest.raises(CannotDecode, match="the stored result of job 'job'"):
         types.decode_result(text)
-
-
-@attrs.define
-class Account:
-    owner: str
-    _balance: int = 0
-
-
-@attrs.define
-class Vault:
-    _code: int
 
 
 @pytest.mark.parametrize(

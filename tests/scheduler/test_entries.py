@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -27,23 +25,7 @@ from anysched import (
 from anysched.clock import now
 from anysched.testing import sleep_until_instant
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-def since_start() -> float:
-    return (now() - START).total_seconds()
-
-
-def noting(begun: list[float], seconds: float = 0) -> Callable[[], Any]:
-    async def note() -> None:
-        begun.append(since_start())
-        await anyio.sleep(seconds)
-
-    return note
+from .noting import START, at, noting, since_start
 
 
 async def test_declared_entries_fire_exactly_on_time() -> None:

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import anyio
 import pytest
 
 from anysched import Once, Scheduler, SchedulerConfig, current_run
-from anysched.clock import now
-from anysched.events import Event, FiresMissed
 from anysched.testing import sleep_until_instant
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.missed: list[tuple[str, int]] = []
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, FiresMissed):
-            self.missed.append((event.entry_id, event.count))
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-def noting(begun: list[float]) -> Callable[[], Any]:
-    async def note() -> None:
-        begun.append((now() - START).total_seconds())
-
-    return note
+from .noting import Recorder, at, noting
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "added"])

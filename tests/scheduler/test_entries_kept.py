@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -11,31 +9,9 @@ import pytest
 
 from anysched import EntryNotFound, Every, InvalidOption, MemoryBackend, Scheduler, SchedulerConfig
 from anysched.clock import now
-from anysched.events import Event, FiresMissed
 from anysched.testing import sleep_until_instant
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.missed: list[tuple[str, int]] = []
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, FiresMissed):
-            self.missed.append((event.entry_id, event.count))
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-def noting(begun: list[float], seconds: float = 0) -> Callable[[], Any]:
-    async def note() -> None:
-        begun.append((now() - START).total_seconds())
-        await anyio.sleep(seconds)
-
-    return note
+from .noting import START, Recorder, at, noting
 
 
 async def test_what_a_pause_finds_due_is_counted_as_missed() -> None:

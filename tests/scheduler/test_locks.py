@@ -28,7 +28,7 @@ async def at_once() -> None:
     """Nothing happens before an answer arrives."""
 
 
-class WatchedMemory(MemoryBackend):
+class Watching:
     """Counts how often somebody asks for a lock, and lets something happen before each answer that it is had."""
 
     asked = 0
@@ -36,7 +36,7 @@ class WatchedMemory(MemoryBackend):
 
     async def acquire_lock(self, *args: Any, **kwargs: Any) -> Any:
         self.asked += 1
-        answer = await super().acquire_lock(*args, **kwargs)
+        answer = await super().acquire_lock(*args, **kwargs)  # type: ignore[misc] - of the backend beside it
 
         if answer.token:
             await self.before_answer()
@@ -44,20 +44,12 @@ class WatchedMemory(MemoryBackend):
         return answer
 
 
-class WatchedRedis(RedisBackend):
-    """Likewise."""
+class WatchedMemory(Watching, MemoryBackend):
+    """In memory."""
 
-    asked = 0
-    before_answer: Callable[[], Awaitable[None]] = staticmethod(at_once)
 
-    async def acquire_lock(self, *args: Any, **kwargs: Any) -> Any:
-        self.asked += 1
-        answer = await super().acquire_lock(*args, **kwargs)
-
-        if answer.token:
-            await self.before_answer()
-
-        return answer
+class WatchedRedis(Watching, RedisBackend):
+    """In Redis."""
 
 
 Watched = WatchedMemory | WatchedRedis

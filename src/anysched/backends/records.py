@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from anysched.attempt_errors import encode_error, lost_worker
+from anysched.options import SHORTEST_TTL_MS
 
 __all__ = [
     "CLAIMS_REMEMBERED",
@@ -61,9 +62,6 @@ OutcomeKind = Literal["succeeded", "failed", "retry", "snooze", "released", "can
 HintKind = Literal["work", "take", "entries", "cancel", "done", "lock"]
 
 DEFAULT_TTL_MS = 3_600_000
-
-SHORTEST_TTL_MS = 10_000
-"""So long a final record is kept, whatever is asked for."""
 
 TOMBSTONE_MS = 10_000
 """So long it is known at least that a run which goes on was settled under a token."""

@@ -8,14 +8,7 @@ from typing import Any, Unpack
 
 from anyio.lowlevel import checkpoint
 
-from anysched.backends import (
-    Backend,
-    Corrupt,
-    EntryRecord,
-    NodeRecord,
-    QueueRecord,
-    Totals,
-)
+from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import ErrorContext, SchedulerConfig
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
@@ -226,9 +219,7 @@ class Managing(RunHome, ABC):
         Raises:
             EntryNotFound: there is none of that id.
         """
-        backend = self._backend("remove")
-
-        if not await backend.remove_entry(entry_id):
+        if not await self._backend("remove").remove_entry(entry_id):
             raise EntryNotFound(entry_id)
 
     # --- queues, nodes, runs -----------------------------------------------------------------------------------
@@ -322,8 +313,7 @@ class Managing(RunHome, ABC):
                 return found
 
     async def _entry(self, entry_id: str) -> EntryRecord:
-        backend = self._backend("get_entry")
-        record = await backend.get_entry(entry_id)
+        record = await self._backend("get_entry").get_entry(entry_id)
 
         if record is None:
             raise EntryNotFound(entry_id)

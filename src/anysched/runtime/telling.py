@@ -22,6 +22,7 @@ from anysched.attempt_errors import describe_error
 from anysched.config import ErrorContext
 from anysched.events import Event as Record
 from anysched.events import Observer
+from anysched.values import shown
 
 __all__ = ["Teller"]
 
@@ -64,7 +65,7 @@ class Teller:
             try:
                 observer.on_event(record)
             except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - the user's code
-                self._write_down(f"the observer {_shown(observer)} failed on {_shown(record)}", broken)
+                self._write_down(f"the observer {shown(observer)} failed on {shown(record)}", broken)
 
     def report(self, error: Exception, context: ErrorContext) -> None:
         """Pass an error to the handler."""
@@ -75,7 +76,7 @@ class Teller:
         try:
             answer = self.on_error(error, context)
         except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - likewise
-            self._write_down(f"on_error failed on {_shown(error)} ({context})", broken)
+            self._write_down(f"on_error failed on {shown(error)} ({context})", broken)
             return  # noqa: ASYNC104 - likewise
 
         if isawaitable(answer):
@@ -106,13 +107,13 @@ class Teller:
             try:
                 await answer
             except Exception as broken:  # noqa: BLE001 - likewise
-                self._write_down(f"on_error failed on {_shown(error)} ({context})", broken)
+                self._write_down(f"on_error failed on {shown(error)} ({context})", broken)
             except get_cancelled_exc_class() as stray:  # noqa: ASYNC103 - only ours has to pass
                 if current_effective_deadline() == -inf:
                     raise
 
                 # On asyncio it raises this by itself when it awaits what somebody else has cancelled.
-                self._write_down(f"on_error failed on {_shown(error)} ({context})", stray)
+                self._write_down(f"on_error failed on {shown(error)} ({context})", stray)
 
         self._rest()
 
@@ -150,16 +151,6 @@ class Teller:
 
             with suppress(Exception):
                 self.log(f"{sentence}: {said.type}: {said.message}", broken.with_traceback(None))
-
-
-def _shown(thing: object) -> str:
-    """Its ``repr()``, which is the user's code."""
-    try:
-        return repr(thing)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001, ASYNC103 - it may raise anything; and nothing is awaited here
-        return object.__repr__(thing)  # noqa: ASYNC104 - likewise
 
 
 def _close(answer: Awaitable[Any]) -> None:

@@ -17,13 +17,13 @@ from attrs import define, field
 
 from anysched.errors import BackendRefused, NotOpen
 
-__all__ = ["Body", "bare"]
+__all__ = ["Body", "bare", "failure_in"]
 
 _TOLD_TO_ALL = (BackendRefused, NotOpen)
 """What every loop is told that asks for anything: the first says it all."""
 
 
-def _failure_in(error: BaseException) -> BaseException | None:
+def failure_in(error: BaseException) -> BaseException | None:
     """What is left of an error without the cancellations in it, which Trio keeps beside others in groups."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
@@ -45,7 +45,7 @@ def bare(*, body: BaseException | None = None) -> Generator[None]:
         yield
         return
     except BaseExceptionGroup as group:
-        failure = _failure_in(group)
+        failure = failure_in(group)
 
         if failure is None:
             raise
@@ -82,7 +82,7 @@ class Body:
             if self._failure is None:
                 raise
 
-            other = _failure_in(ending)
+            other = failure_in(ending)
 
             if other is not None:
                 self._failure = BaseExceptionGroup("the body failed, and so did another", [self._failure, other])
@@ -96,7 +96,7 @@ class Body:
         try:
             yield
         except BaseException as error:  # noqa: ASYNC103 - a cancellation is raised; what else there is, later
-            self._failure = _failure_in(error)
+            self._failure = failure_in(error)
 
             if self._failure is None:
                 raise
@@ -106,7 +106,7 @@ class Body:
 
 def _is_all(body: BaseException, failure: BaseException) -> bool:
     """Whether nothing but the body's error is in the failure, in groups that Trio has made anew."""
-    own = _failure_in(body)
+    own = failure_in(body)
     return own is not None and [id(leaf) for leaf in _leaves(own)] == [id(leaf) for leaf in _leaves(failure)]
 
 
