@@ -32,6 +32,11 @@ class Unshowable:
         raise RuntimeError("no repr")
 
 
+class Exiting:
+    def __repr__(self) -> str:
+        raise SystemExit(3)
+
+
 class Deceitful:
     @property
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -187,3 +192,8 @@ def test_a_whole_number_is_one(value: object) -> None:
 def test_what_is_less_or_something_else_is_no_whole_number(value: object) -> None:
     """True is none either."""
     assert not is_whole(value, 1)
+
+
+def test_a_value_that_exits_when_it_is_shown_is_described() -> None:
+    """Like one that raises anything else."""
+    assert "<Exiting whose repr() raised SystemExit>" == shown(Exiting())
