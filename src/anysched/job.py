@@ -121,8 +121,8 @@ class Job(Generic[P, R_co]):
         priority: -100 to 100; the highest goes first within a queue.
         timeout: of one attempt, from when its function is called; None: unlimited.
         retry: what follows a failed attempt.
-        expires: a run that was not started this long after it was due, never is; None: no limit. Running nodes find
-            that out: without any, it stays as it is until there is one.
+        expires: a run that was not started this long after it was due, never is; None: no limit. Running nodes end it;
+            without any, whoever asks for it, or for its key, does, and lists and counts have it as it was till then.
         result_ttl: how long an ended run is kept, at least 10 s; None: as the configuration says.
         max_concurrent: live attempts of this job at once, across the cluster; None: no limit.
         runs_in: ``"loop"``, ``"thread"`` or ``"process"``. Processes read the program that was started: guard what

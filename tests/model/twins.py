@@ -19,7 +19,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.lowlevel import checkpoint
 from attrs import Factory, define, field, frozen
 
-from anysched.backends import Backend, EntryRecord, Hint, NodeRecord, QueueRecord, RunRecord, Totals
+from anysched.backends import Backend, Corrupt, EntryRecord, Hint, NodeRecord, QueueRecord, RunRecord, Totals
 from anysched.backends.memory import MemoryBackend
 from anysched.backends.redis.addresses import parse_address
 from anysched.backends.redis.wire import decode_hints
@@ -187,6 +187,8 @@ class Twins:
         before = self.shown
         ours, theirs = self.ground.portal.call(self._both, call)
         assert ours == theirs
+        # Whoever asks for a run that should have been started by now ends it: so that what is shown holds still.
+        self.ground.portal.call(self._both, self._ask)
         self._compare_hints()
         # First what is stored: some of the operations that show it mend what they find amiss.
         picture = self._compare_pictures()
@@ -222,6 +224,9 @@ class Twins:
         assert ours.totals == theirs.totals
         assert ours.found == theirs.found
         return ours
+
+    async def _ask(self, backend: Backend) -> list[RunRecord | Corrupt | None]:
+        return await backend.get_runs(list(self.run_ids))
 
     async def _show(self, backend: Backend) -> Shown:
         """Everything, by the plain operations; the order of what is listed is asked for elsewhere."""

@@ -18,6 +18,7 @@ from anysched import (
     Run,
     RunCancelled,
     RunExists,
+    RunExpired,
     RunFailed,
     RunNotFound,
     RunStatus,
@@ -100,6 +101,31 @@ async def _succeed() -> None: ...
 
 async def _fail() -> None:
     raise ValueError
+
+
+async def test_a_run_expires_and_frees_its_key_though_no_node_runs() -> None:
+    """Whoever waits for it, or asks for it by its key, finds it so.
+
+    Break: its result is waited for, and its key held, for ever.
+    """
+    scheduler = Scheduler()
+
+    @scheduler.job(expires="10s")
+    async def work() -> None: ...
+
+    keyed = work.options(key="k")
+
+    async with scheduler:
+        first = await keyed.enqueue()
+
+        with pytest.raises(RunExpired):
+            await first.result()
+
+        second = await keyed.enqueue()
+        assert first != second
+        await anyio.sleep(11)
+        assert await scheduler.find(key="k") is None
+        assert RunStatus.EXPIRED == await second.status()
 
 
 @pytest.mark.parametrize("ending", ["succeeded", "failed", "cancelled", "expired"])

@@ -170,7 +170,11 @@ class Backend(Protocol):
         ...
 
     async def get_runs(self, run_ids: Sequence[str]) -> list[RunRecord | Corrupt | None]:
-        """The records of these runs, in order; ``None`` where there is none."""
+        """The records of these runs, in order; ``None`` where there is none.
+
+        A run that should have been started by now is ``expired``, also if no node was there to find it: by this, by
+        :meth:`watch`, and by whatever asks who has its key.
+        """
         ...
 
     async def find_key(self, key: str) -> str | None:

@@ -27,7 +27,7 @@ def _enqueue(state: State, new: NewRun, hears: Callable[[str], bool]) -> Enqueue
     if state.find(new.id) is not None:
         return Enqueued(new.id, created=False)
 
-    if new.key and (holder := state.keys.get(new.key)) is not None:
+    if new.key and (holder := moves.holder_of(state, new.key)) is not None:
         return Enqueued(holder, created=False)
 
     run = moves.store(state, new)
@@ -40,18 +40,18 @@ def _enqueue(state: State, new: NewRun, hears: Callable[[str], bool]) -> Enqueue
 
 def get_runs(state: State, run_ids: Sequence[str]) -> list[RunRecord | None]:
     """The records of runs."""
-    found = [state.find(run_id) for run_id in run_ids]
+    found = [moves.find(state, run_id) for run_id in run_ids]
     return [run and run.record() for run in found]
 
 
 def find_key(state: State, key: str) -> str | None:
     """The live run of that key."""
-    return state.keys.get(key)
+    return moves.holder_of(state, key)
 
 
 def watch(state: State, run_id: str, inbox: str) -> RunRecord | None:
     """A run's record; the inbox is told of its end."""
-    if (run := state.find(run_id)) is None:
+    if (run := moves.find(state, run_id)) is None:
         return None
 
     if run.status not in FINAL:
@@ -76,8 +76,11 @@ def revive(state: State, run_id: str) -> str | None:
     if (run := state.find(run_id)) is None or run.status != "failed":
         return run and run.status
 
-    if run.key and state.keys.setdefault(run.key, run_id) != run_id:
-        return KEY_TAKEN
+    if run.key:
+        if moves.holder_of(state, run.key) is not None:
+            return KEY_TAKEN
+
+        state.keys[run.key] = run_id
 
     run.attempt, run.crashed_ms, run.finished_ms = 0, [], 0
     moves.make_ready(state, run)

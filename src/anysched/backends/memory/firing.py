@@ -118,7 +118,7 @@ def _remember(entry: Entry, new: NewRun, at_ms: int) -> None:
 
 def _make(state: State, entry: Entry, new: NewRun, overlap: str) -> bool:
     """Make a run as the overlap policy wants it; ``False`` if it does not want it."""
-    if new.key and new.key in state.keys:
+    if new.key and moves.holder_of(state, new.key) is not None:
         return False
 
     if overlap == "cancel_previous":

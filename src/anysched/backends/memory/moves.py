@@ -140,6 +140,25 @@ def cancel(state: State, run: Run) -> None:
         state.hints.append((run.holder.info.id, Hint("cancel", run.id)))
 
 
+def find(state: State, run_id: str) -> Run | None:
+    """A run that is still stored. One that should have been started by now has expired, whoever asks first."""
+    if (run := state.find(run_id)) is None:
+        return None
+
+    if (until := state.expiries.rank(run_id)) is not None and until <= state.now:
+        finish(state, run, "expired")
+
+    return run
+
+
+def holder_of(state: State, key: str) -> str | None:
+    """The live run that goes by a key."""
+    if (run_id := state.keys.get(key)) is not None:
+        find(state, run_id)
+
+    return state.keys.get(key)
+
+
 def finish(state: State, run: Run, status: str, ttl_ms: int | None = None) -> None:
     """End a run, with all that hangs on it: its key, its slot, who watches, what waits."""
     _uproot(state, run)

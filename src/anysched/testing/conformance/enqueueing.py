@@ -105,6 +105,37 @@ class EnqueueConformance(Staged):
         await stage.tidy()
         assert ("expired", None) == (await stage.status("late"), await stage.backend.find_key("k"))
 
+    async def test_what_was_not_started_in_time_has_expired_though_no_node_is_there(self, stage: Stage) -> None:
+        """Whoever asks finds it so: for the record, for who has its key, for the key itself; and is told like others.
+
+        Break: its key is held, and its result waited for, by a run that can never start.
+        """
+        names = ("asked", "watched", "found", "revived", "held")
+
+        await stage.join()
+        await stage.add("failed", key="revived")
+        await stage.settle(await stage.claim_one(), "failed")
+        await stage.backend.leave("node")
+
+        for name in names[:4]:
+            await stage.add(name, key=name, expires_ms=1)
+
+        async with stage.inbox("me") as inbox:
+            await stage.add("held", key="held", expires_ms=200)
+            assert "ready" == getattr(await stage.backend.watch("held", "me"), "status", "")
+            await stage.advance(250)
+            assert "expired" == await stage.status("asked")
+            assert "expired" == getattr(await stage.backend.watch("watched", "me"), "status", "")
+            assert await stage.backend.find_key("found") is None
+            (made,) = await stage.backend.enqueue([new_run("new", key="held")])
+            assert ("new", True) == (made.id, made.created)
+            await inbox.expect("done", "held")
+
+        assert "failed" == await stage.backend.revive("failed")
+        assert ["expired"] * 5 == await stage.statuses(*names)
+        assert "failed" == await stage.backend.find_key("revived")
+        assert 5 == (await stage.backend.totals()).expired
+
     async def test_a_key_stays_taken_while_the_run_is_live(self, stage: Stage) -> None:
         """Running, retrying and snoozing are live too."""
         await stage.join()
@@ -169,15 +200,16 @@ class EnqueueConformance(Staged):
     async def test_every_end_is_told(self, stage: Stage) -> None:
         """Also of a run that is cancelled before it ran, or expires, or is poison."""
         await stage.add("cancelled", delay_ms=LATER)
-        await stage.add("expired", expires_ms=1)
 
         async with stage.inbox("me") as inbox:
+            await stage.add("expired", expires_ms=200)
+
             for name in ("cancelled", "expired"):
                 await stage.backend.watch(name, "me")
 
             await stage.backend.cancel("cancelled")
             await inbox.expect("done", "cancelled")
-            await stage.advance(5)
+            await stage.advance(250)
             await stage.tidy()
             await inbox.expect("done", "expired")
 

@@ -7,4 +7,6 @@
 --
 -- include: storing
 
-return storing.holder_of(ARGV[1]) or false
+local id = storing.holder_of(ARGV[1])
+places.conclude()
+return id or false

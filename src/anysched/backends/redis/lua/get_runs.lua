@@ -5,8 +5,11 @@
 --
 -- Returns  for each: msgpack (see shared/showing.lua), or nil
 --
+-- include: moves
 -- include: showing
 
+moves.expire_each(ARGV)
+places.conclude()
 local shown = {}
 
 for i, id in ipairs(ARGV) do

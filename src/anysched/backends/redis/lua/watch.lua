@@ -10,6 +10,8 @@
 -- include: showing
 
 local id, inbox = ARGV[1], ARGV[2]
+moves.expire_each({id})
+places.conclude()
 local run = records.pick_run(id)
 
 -- One watcher is remembered by name. For several, everybody is told.

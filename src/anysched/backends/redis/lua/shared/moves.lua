@@ -128,6 +128,29 @@ function moves.finish(id, run, status, ttl_ms, result)
   run.status = status
 end
 
+-- Ends a run that should have been started by now; whether it was one.
+function moves.expire(id, run)
+  if not run.expires_at_ms or run.started_ms or moves.FINAL[run.status] or run.expires_at_ms > clock.NOW then
+    return false
+  end
+
+  moves.finish(id, run, 'expired')
+  return true
+end
+
+-- Likewise of these whichever is one.
+function moves.expire_each(ids)
+  for i = 1, #ids do
+    local until_ms = redis.pcall('ZSCORE', keys.EXPIRING, ids[i])
+    local is_due = type(until_ms) == 'string' and tonumber(until_ms) <= clock.NOW
+    local run = is_due and records.pick_run(ids[i])
+
+    if run then
+      moves.expire(ids[i], run)
+    end
+  end
+end
+
 -- Makes a run ready: at the end of its queue, or at the front of its priority.
 function moves.enter_ready(id, run, front)
   moves.uproot(id, run)

@@ -66,8 +66,7 @@ function nodes.expire()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys.EXPIRING, '-inf', clock.NOW, 'LIMIT', 0, nodes.MOST_EXPIRED)) do
     local run, reason = records.pick_run(id)
 
-    if run and not run.started_ms and not moves.FINAL[run.status] then
-      moves.finish(id, run, 'expired')
+    if run and moves.expire(id, run) then
       nodes.expired = nodes.expired + 1
     elseif not run then
       records.quarantine('run', id, reason or 'it is gone')

@@ -107,7 +107,7 @@ function storing.holder_of(key)
 
   local run = records.pick_run(id)
 
-  if run and not moves.FINAL[run.status] then
+  if run and not moves.FINAL[run.status] and not moves.expire(id, run) then
     return id
   end
 
