@@ -14,6 +14,8 @@ from typing import Any
 import coredis  # noqa: F401 - see below
 import pytest
 
+from .turns import take_turns
+
 pytest_plugins = ["pytester"]
 
 # A pytest within a test forgets what was imported there first. Imported again, the compiled parts of coredis would go
@@ -75,7 +77,9 @@ CELL = "backend and loop"
 CANCELLED = "suspensions cancelled"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    take_turns(items)
     names = {id(value): name for name, value in (LOOPS | MORE_LOOPS).items()}
     for item in items:
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

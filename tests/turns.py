@@ -1,4 +1,4 @@
-"""Slow tests that mostly wait, whatever the loop."""
+"""Slow tests: most of them wait, whatever the loop."""
 
 from __future__ import annotations
 

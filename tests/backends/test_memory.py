@@ -190,6 +190,7 @@ async def lines_of_a_claim(stored: int) -> int:
     return lines
 
 
+@pytest.mark.slow
 async def test_what_has_ended_is_forgotten_as_fast_as_it_comes() -> None:
     """However much ends in one step: with a thousand runs a second, each kept for ten, no more than these are stored.
 

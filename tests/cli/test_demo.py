@@ -37,6 +37,7 @@ def test_it_can_be_interrupted(start) -> None:
     assert "Traceback" not in demo.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_story_is_the_same_in_virtual_time(backend: str) -> None:
     """Each part shows what it was meant to show."""

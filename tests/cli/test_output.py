@@ -61,8 +61,8 @@ def test_the_third_signal_ends_a_node_without_an_output(app, start, redirect: st
     assert 130 == node.status()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("redirect", [">&-", pytest.param(">/dev/full", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
 def test_a_thread_that_never_ends_is_left_behind_without_an_output(app, start, redirect: str) -> None:
     """Nor does it keep the watchdog."""
     app.write(STUCK, shutdown_timeout="100ms")

@@ -23,7 +23,6 @@ from anysched.backends.redis.scripts import all_scripts
 from anysched.events import BackendLost, LeaseWasLost
 from anysched.testing import FaultyProxy, RedisServer
 
-from ..turns import take_turns
 from .polling import until
 
 _BREAKS = Path(__file__).parents[1] / "processes" / "breaks.py"
@@ -40,12 +39,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out eager tasks; and let the default run have each slow test on one loop, in turn, the nightly on both."""
+    """Leave out eager tasks."""
     here = Path(__file__).parent
-    ours = [item for item in items if item.path.is_relative_to(here)]
-    spare = [item for item in ours if "asyncio+" in item.name]
-
-    take_turns(ours)
+    spare = [item for item in items if item.path.is_relative_to(here) and "asyncio+" in item.name]
 
     if spare:
         config.hook.pytest_deselected(items=spare)

@@ -48,6 +48,7 @@ def allow(server: RedisServer, *rights: str) -> None:
     server.cli("ACL", "SETUSER", "worker", "reset", "on", ">pw", *everything, "resetchannels", *rights)
 
 
+@pytest.mark.slow
 async def test_a_user_without_channels_works_without_hints(server: RedisServer) -> None:
     """Within a `tick_interval`, and told once; and so does a node whose user loses the channels while it runs.
 

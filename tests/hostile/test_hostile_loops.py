@@ -26,6 +26,7 @@ def quiet(**options: Any) -> SchedulerConfig:
 # --- the loop and its threads ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_job_that_blocks_the_loop_beyond_the_lease_costs_nobody_an_attempt(real_time: None) -> None:
     """With a lease of a second and 1.5 s of blocking: its own run succeeds, its neighbour is begun anew or goes on."""
     scheduler = Scheduler(config=quiet(lease="1s"))
@@ -51,6 +52,7 @@ async def test_a_job_that_blocks_the_loop_beyond_the_lease_costs_nobody_an_attem
             assert [0, 0] == [(await run.info()).crashes, (await other.info()).crashes]
 
 
+@pytest.mark.slow
 async def test_a_thread_that_does_not_end_holds_its_slot_and_no_more(real_time: None) -> None:
     """Its time limit passes, others go on, and when it ends at last its result counts, late as it is."""
     release = threading.Event()

@@ -109,6 +109,7 @@ async def test_a_run_whose_texts_are_broken_fails_alone(
     assert {7, 1000, 2000} == set(witness.done)
 
 
+@pytest.mark.slow
 async def test_an_entry_whose_rule_is_broken_is_named_once(anysched_backend: Backend, witness: Witness) -> None:
     """In memory and in Redis: it never fires, it is reported once, it stays, and it can be removed."""
     scheduler = scheduler_on(anysched_backend, witness)

@@ -15,15 +15,7 @@ from attrs import define, field
 
 from anysched.testing import RedisServer
 
-from ..turns import take_turns
-
 PROGRAM = Path(__file__).with_name("program.py")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = [item for item in items if item.path.is_relative_to(PROGRAM.parent)]
-    take_turns(item for item in ours if "anyio_backend" in getattr(item, "fixturenames", ()))
 
 
 @define(eq=False, kw_only=True)

@@ -168,6 +168,7 @@ async def test_nobody_enters_under_a_lease_that_ended_before_its_answer_came(bac
     assert ["other", "late"] == order
 
 
+@pytest.mark.slow
 async def test_who_does_not_wait_asks_twice_for_a_lease_that_is_not_over(backend: Watched, real_time: None) -> None:
     """One late answer may be chance. After another the backend counts as out of reach, and the lock is given back.
 

@@ -120,6 +120,7 @@ async def test_a_second_scheduler_is_not_alone_and_neither_is_who_comes_with_it(
         group.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_what_a_lone_scheduler_declared_is_forgotten_as_soon_as_otherwise() -> None:
     """When it has left, and another program runs in its memory: within the lease that was configured."""
     backend = MemoryBackend()

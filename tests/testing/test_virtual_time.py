@@ -143,6 +143,7 @@ def test_timeouts_fire_at_their_own_time(loop: LoopName) -> None:
     assert expected == virtual_time(main, backend=loop)
 
 
+@pytest.mark.slow
 def test_the_wall_clock_never_drifts_from_the_instants_slept_to(loop: LoopName) -> None:
     """Sleeping from instant to instant 20 000 times over 30 years meets each to the microsecond.
 

@@ -283,6 +283,7 @@ async def test_a_server_that_does_not_greet_is_given_up_on(server: RedisServer) 
         server.resume()
 
 
+@pytest.mark.slow
 async def test_a_server_that_falls_silent_is_given_up_on(server: RedisServer, all_loops: None) -> None:
     """A call fails within its time limit, and works again once the server is back."""
     async with open_to(server.url, time_limit=SHORT) as link:
@@ -513,6 +514,7 @@ async def test_a_listener_learns_that_its_connection_is_lost(server: RedisServer
         server.cli("CLIENT", "KILL", "TYPE", "pubsub")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["half_open", "blackhole"])
 async def test_a_listener_notices_silence(server: RedisServer, fault: str) -> None:
     """A connection that nothing comes over any more is asked for a sign of life, and given up on without one."""

@@ -334,6 +334,7 @@ async def test_tls_can_be_told_not_to_check(secure: tuple[RedisServer, int], all
             assert text == await link.call(SAME, [], [text])
 
 
+@pytest.mark.slow
 async def test_tls_to_a_server_without_it_fails() -> None:
     """In limited time, with a reason."""
     with RedisServer(own=True, appendonly=False) as server:
