@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 from typing import Final
@@ -35,7 +36,7 @@ _ALLOWED: Final = f"1 to {NAME_LIMIT} printable characters without spaces and br
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS: Final = tuple(map("".join, product(_DIGITS, repeat=2)))
 
-random_bytes = os.urandom
+random_bytes: Callable[[int], bytes] = os.urandom
 """Where the chance in ids comes from. A simulation puts its own here, to be able to repeat itself."""
 
 

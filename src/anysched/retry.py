@@ -47,7 +47,7 @@ class RetryAfter(AnySchedError):
     """
 
     def __init__(self, delay: Duration) -> None:
-        self.delay = parse_duration(delay, name="delay", maximum=LONGEST)
+        self.delay: timedelta = parse_duration(delay, name="delay", maximum=LONGEST)
         super().__init__(f"to be retried after {format_duration(self.delay)}")
 
 
@@ -59,7 +59,7 @@ class Snooze(AnySchedError):
     """
 
     def __init__(self, delay: Duration) -> None:
-        self.delay = parse_duration(delay, name="delay", maximum=LONGEST)
+        self.delay: timedelta = parse_duration(delay, name="delay", maximum=LONGEST)
         super().__init__(f"snoozed for {format_duration(self.delay)}")
 
 

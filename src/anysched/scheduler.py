@@ -122,13 +122,13 @@ class Scheduler(Registry, Tending):
     ) -> None:
         check_components(config=config, executor=executor, lock=lock, codec=codec)
         check_lifespan(lifespan)
-        self.config = config if config is not None else SchedulerConfig()
+        self.config: SchedulerConfig = config if config is not None else SchedulerConfig()
         self.codec: Codec = codec if codec is not None else JsonCodec()
         super().__init__()
         wanted = check_name("namespace", namespace) if namespace is not None else None
-        self.backend = open_backend(backend, namespace=wanted, lease=self.config.lease)
+        self.backend: Backend = open_backend(backend, namespace=wanted, lease=self.config.lease)
         self.namespace: str = getattr(self.backend, "namespace", wanted or DEFAULT_NAMESPACE)
-        self.executor = executor if executor is not None else Executor()
+        self.executor: Executor = executor if executor is not None else Executor()
         self.leader_lock = lock
         self.lifespan = lifespan
         self._teller = Teller(log=_write_down, observers=check_observers(observers), on_error=self.config.on_error)

@@ -44,7 +44,7 @@ class Board:
     """A live view."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else Console()
+        self.console: Console = console if console is not None else Console()
         self._live: Live | None = None
         self._loop = ""
 

@@ -83,7 +83,7 @@ class Story:
         self.chronicle = chronicle
         # The errors are part of the show: they are told as events, and need no traceback in the log.
         config = SchedulerConfig(on_error=lambda _error, _context: None, shutdown_timeout="3s")
-        self.scheduler = Scheduler(config=config, observers=[chronicle])
+        self.scheduler: Scheduler = Scheduler(config=config, observers=[chronicle])
         self._began = 0.0
         _declare(self.scheduler)
 

@@ -128,7 +128,7 @@ class InvalidCrontab(CommandError):
         shown = "; ".join(f"line {number}: {reason}" for number, reason in problems[:5])
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         super().__init__(f"{name} is malformed, and nothing was started: {shown}{more}")
-        self.problems = tuple(problems)
+        self.problems: tuple[tuple[int, str], ...] = tuple(problems)
 
 
 class CommandExited(CommandError):

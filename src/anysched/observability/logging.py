@@ -82,8 +82,8 @@ class LoggingObserver:
     def __init__(
         self, logger: logging.Logger | None = None, *, levels: Mapping[type[Event], int] | None = None
     ) -> None:
-        self.logger = logging.getLogger("anysched") if logger is None else logger
-        self.levels = {kind: level for kind, (level, _) in _LINES.items()} | dict(levels or {})
+        self.logger: logging.Logger = logging.getLogger("anysched") if logger is None else logger
+        self.levels: dict[type[Event], int] = {kind: level for kind, (level, _) in _LINES.items()} | dict(levels or {})
 
     def on_event(self, event: Event) -> None:
         """Log it."""

@@ -83,7 +83,8 @@ class LoopTime(float):
 
         return _whole_microseconds(total) / 1e6
 
-    __radd__ = __add__
+    def __radd__(self, delay: float) -> float:
+        return self + delay
 
 
 def _whole_microseconds(seconds: float) -> int:

@@ -247,7 +247,7 @@ def ids(runs: Sequence[Any]) -> list[str]:
 class Staged:
     """What every part of the suite begins with: the stage, made from what the user's own class provides."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     @staticmethod
     def plain(run_id: str) -> NewRun:
