@@ -129,6 +129,21 @@ async def failing_children() -> None:
         children.start_soon(child, "b")
 
 
+async def groups_what_was_cancelled() -> None:
+    """As whoever gathers what its children ended with, one of which was cancelled."""
+    ends: list[BaseException] = [ValueError("v")]
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException as end:  # noqa: BLE001, ASYNC103
+            ends.append(end)
+
+    raise BaseExceptionGroup("both", ends)
+
+
 async def returns_lock() -> Any:
     return anyio.Lock()
 
@@ -171,6 +186,7 @@ HOSTILE: dict[str, tuple[Callable[..., Any], str, str]] = {
         "builtins.BaseExceptionGroup",
         "2 sub-exceptions",
     ),
+    "cancellation in a group": (groups_what_was_cancelled, "builtins.BaseExceptionGroup", "2 sub-exceptions"),
     "stop iteration": (stops_iteration, "builtins.RuntimeError", "StopIteration"),
     "generator exit": (exits_generator, "builtins.GeneratorExit", ""),
     "generator exit in a thread": (exits_generator_in_a_thread, "builtins.GeneratorExit", ""),

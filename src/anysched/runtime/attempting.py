@@ -39,9 +39,10 @@ from anysched.executor import Executor
 from anysched.job import Job
 from anysched.options import RunOptions, decode_options
 from anysched.runtime.judging import Ending, Judge
-from anysched.runtime.mending import has_left_none_open, leave_scopes
+from anysched.runtime.mending import forget_cancellations, has_left_none_open, leave_scopes
 from anysched.runtime.settling import released
 from anysched.runtime.stepping import step_through
+from anysched.runtime.unwrapping import failure_in
 
 __all__ = ["Attempting", "Interruption", "LiveAttempt"]
 
@@ -202,6 +203,7 @@ class Attempting:
             The next one if the scopes are spoiled; ``None``: there is none for now.
         """
         current: LiveAttempt | None = attempt
+        has_passed = False
 
         try:
             with scope, time_limit:
@@ -221,21 +223,21 @@ class Attempting:
 
             current.ending.returned, current.ending.error = False, error
             leave_scopes(scope)
-        except BaseException:
-            # Not ours to keep: the surroundings are cancelled, or the process is asked to end.
-            if current is not None:
-                current.ending.interrupted = True
-                current.interruption = current.interruption or Interruption.STOPPED
-                self._finish(current)
+        except BaseException as error:  # noqa: ASYNC103 - what is kept has been through the scopes that it was for
+            has_passed = failure_in(error) is None and current_effective_deadline() > -inf
 
-            raise
+            if current is None or not has_passed:
+                # Not ours to keep: the surroundings are cancelled, or the process is asked to end.
+                self._give_up(current)
+                raise
 
         if current is None:
             return None
 
         ending = current.ending
-        ending.interrupted = scope.cancelled_caught
-        ending.timed_out = time_limit.cancelled_caught
+        # On asyncio a cancellation passes the scope it was for, if anybody has cancelled the task natively meanwhile.
+        ending.interrupted = scope.cancelled_caught or (has_passed and scope.cancel_called)
+        ending.timed_out = time_limit.cancelled_caught or (has_passed and time_limit.cancel_called)
         ending.swallowed = ending.came_back and (scope.cancel_called or time_limit.cancel_called)
         self._finish(current)
         return await self.executor.following(LiveAttempt)
@@ -243,6 +245,7 @@ class Attempting:
     async def _attempt(self, attempt: LiveAttempt, scope: CancelScope, time_limit: CancelScope) -> None:
         """Call the handler; how it was left is noted, and its cancellation passes."""
         run = attempt.run
+        forget_cancellations(scope)
 
         # After a lost lease the same run may be here again already.
         if self.waiting.get(run.id) is attempt:
@@ -333,6 +336,12 @@ class Attempting:
             seconds = self._seconds_left(run, limit)
             attempt.ending.limit = limit if limit is not None and limit <= seconds else None
             time_limit.deadline = attempt.began + attempt.waited + seconds
+
+    def _give_up(self, attempt: LiveAttempt | None) -> None:
+        if attempt is not None:
+            attempt.ending.interrupted = True
+            attempt.interruption = attempt.interruption or Interruption.STOPPED
+            self._finish(attempt)
 
     def _finish(self, attempt: LiveAttempt) -> None:
         """Report the outcome. The scopes of the attempt are whole, or left."""
@@ -428,9 +437,11 @@ async def _listen_to(handler: Any, ending: Ending) -> None:
 
 
 def _split(group: BaseExceptionGroup[Any]) -> tuple[BaseException | None, BaseException | None]:
-    """What of a group has to pass, and what is data."""
+    """What of a group has to pass, and what is data: so is a cancellation, if nobody cancels us."""
+    ours = (get_cancelled_exc_class(), KeyboardInterrupt) if current_effective_deadline() == -inf else KeyboardInterrupt
+
     try:
-        return group.split((get_cancelled_exc_class(), KeyboardInterrupt))
+        return group.split(ours)
     except Exception:  # noqa: BLE001 - it is nested without end, or of a class of the handler's that does not split
         return None, group
 

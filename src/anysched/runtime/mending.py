@@ -1,4 +1,4 @@
-"""Cancel scopes that somebody entered and never left.
+"""What a function has left behind in its task: cancel scopes that it entered and never left, and cancellations.
 
 A function that is abandoned in the middle, such as an asynchronous generator that nobody closes, leaves the scopes and
 task groups it is in open. Under asyncio nobody who has entered a scope around them could leave theirs any more: one
@@ -12,7 +12,22 @@ from typing import Any
 
 from anyio import CancelScope
 
-__all__ = ["has_left_none_open", "leave_scopes"]
+__all__ = ["forget_cancellations", "has_left_none_open", "leave_scopes"]
+
+
+def forget_cancellations(scope: Any) -> None:
+    """Take back whatever has cancelled the present task natively, and was dealt with: asyncio goes on counting it.
+
+    From Python 3.13 on its task groups cancel a task once more that was cancelled before, whoever is in it by then.
+
+    Args:
+        scope: entered by the present task, not left, and not cancelled.
+    """
+    # AnyIO has no public word for it; Trio has nothing of the kind.
+    task = getattr(scope, "_host_task", None)
+
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 def has_left_none_open(scope: Any) -> bool:
