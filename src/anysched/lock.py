@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
+from math import inf
 from typing import Protocol
 
 from anyio import (
@@ -25,6 +26,7 @@ from anyio import (
     CancelScope,
     Event,
     create_task_group,
+    current_effective_deadline,
     current_time,
     get_cancelled_exc_class,
     move_on_after,
@@ -292,7 +294,11 @@ class _Holding:
         try:
             yield
         except get_cancelled_exc_class():  # noqa: ASYNC103 - see `conclude`
-            if self.failure is None and not self.body.cancelled_caught:
+            # On asyncio it passes also the scope that it was for, if the task was cancelled natively since, and that is
+            # still counted: up to Python 3.12 by a task group of asyncio that has failed.
+            is_of_loss = self.body.cancelled_caught or (self.lost and current_effective_deadline() > -inf)
+
+            if self.failure is None and not is_of_loss:
                 raise
 
     def conclude(self) -> None:
