@@ -214,6 +214,56 @@ async def test_an_error_handler_that_fails_or_hangs_does_no_harm(caplog: pytest.
 
 
 @pytest.mark.parametrize("who", ["async handler", "handler", "observer"])
+async def test_a_group_with_a_cancellation_in_it_ends_nobody_who_is_told(
+    who: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of what children have ended with, one of which was cancelled: it is logged.
+
+    Break: letting pass whatever is a group, it takes the node down.
+    """
+    ends: list[BaseException] = [ZeroDivisionError()]
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException as end:
+            ends.append(end)
+            raise
+
+    def fail_if(this: str) -> None:
+        if who == this:
+            raise BaseExceptionGroup("children", ends)
+
+    async def handle_later() -> None:
+        fail_if("async handler")
+
+    def handle(error: Exception, context: ErrorContext) -> Any:
+        fail_if("handler")
+        return handle_later()
+
+    class Observer:
+        def on_event(self, event: Event) -> None:
+            fail_if("observer")
+
+    scheduler = Scheduler(config=SchedulerConfig(on_error=handle), observers=[Observer()])
+
+    @scheduler.job(retry=RetryPolicy(max_retries=0))
+    async def fail() -> None:
+        raise ValueError
+
+    async with scheduler.running():
+        for _ in range(2):
+            with pytest.raises(RunFailed):
+                await (await fail.enqueue()).result()
+
+            await anyio.sleep(1)
+
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("who", ["async handler", "handler", "observer"])
 async def test_a_cancellation_that_is_nobodys_ends_nobody_who_is_told(
     who: str, loop_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

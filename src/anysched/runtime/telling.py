@@ -1,8 +1,9 @@
 """What happened, told to observers; what went wrong, told to the error handler.
 
 Neither may harm the work: an observer or handler that raises is itself reported, and goes on being called. That goes
-for a cancellation that is nobody's, too, which on asyncio whatever was cancelled raises in whoever looks at it. Callers
-make an event record only if ``listened_to`` says that somebody observes, so that what nobody observes costs nothing.
+for a cancellation that is nobody's, too, which on asyncio whatever was cancelled raises in whoever looks at it, and for
+one in a group of what children have ended with. Callers make an event record only if ``listened_to`` says that somebody
+observes, so that what nobody observes costs nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from anysched.attempt_errors import describe_error
 from anysched.config import ErrorContext
 from anysched.events import Event as Record
 from anysched.events import Observer
+from anysched.runtime.unwrapping import failure_in
 from anysched.values import shown
 
 __all__ = ["Teller"]
@@ -64,7 +66,8 @@ class Teller:
         for observer in self.observers:
             try:
                 observer.on_event(record)
-            except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - the user's code
+            except (Exception, get_cancelled_exc_class(), BaseExceptionGroup) as broken:  # noqa: BLE001, ASYNC103
+                _let_pass(broken)
                 self._write_down(f"the observer {shown(observer)} failed on {shown(record)}", broken)
 
     def report(self, error: Exception, context: ErrorContext) -> None:
@@ -75,7 +78,8 @@ class Teller:
 
         try:
             answer = self.on_error(error, context)
-        except (Exception, get_cancelled_exc_class()) as broken:  # noqa: BLE001, ASYNC103 - likewise
+        except (Exception, get_cancelled_exc_class(), BaseExceptionGroup) as broken:  # noqa: BLE001, ASYNC103
+            _let_pass(broken)
             self._write_down(f"on_error failed on {shown(error)} ({context})", broken)
             return  # noqa: ASYNC104 - likewise
 
@@ -108,10 +112,11 @@ class Teller:
                 await answer
             except Exception as broken:  # noqa: BLE001 - likewise
                 self._write_down(f"on_error failed on {shown(error)} ({context})", broken)
-            except get_cancelled_exc_class() as stray:  # noqa: ASYNC103 - only ours has to pass
+            except (get_cancelled_exc_class(), BaseExceptionGroup) as stray:  # noqa: ASYNC103 - only ours has to pass
                 if current_effective_deadline() == -inf:
                     raise
 
+                _let_pass(stray)
                 # On asyncio it raises this by itself when it awaits what somebody else has cancelled.
                 self._write_down(f"on_error failed on {shown(error)} ({context})", stray)
 
@@ -151,6 +156,12 @@ class Teller:
 
             with suppress(Exception):
                 self.log(f"{sentence}: {said.type}: {said.message}", broken.with_traceback(None))
+
+
+def _let_pass(broken: BaseException) -> None:
+    """Raise a group in which there is more than errors, and cancellations that are nobody's."""
+    if not isinstance(broken, Exception) and not isinstance(failure_in(broken), Exception | None):
+        raise broken
 
 
 def _close(answer: Awaitable[Any]) -> None:
