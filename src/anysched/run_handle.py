@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -118,6 +118,12 @@ class Run(msgspec.Struct, Generic[R_co], frozen=True, eq=False, weakref=True):
             RunNotFound: it is not stored (any more).
         """
         await self._home.retry_run(self.id)
+
+    @overload
+    async def reschedule(self, *, at: datetime, delay: None = None) -> None: ...
+
+    @overload
+    async def reschedule(self, *, at: None = None, delay: Duration) -> None: ...
 
     async def reschedule(self, *, at: datetime | None = None, delay: Duration | None = None) -> None:
         """Move it to another time, as long as it has not been started. Cancellation: as for :meth:`cancel`.

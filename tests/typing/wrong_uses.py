@@ -5,7 +5,7 @@ Never run; read by the test beside it.
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
 from anysched import Cron, EntryPolicy, Every, RetryPolicy, Run, Scheduler, SchedulerConfig
@@ -33,6 +33,8 @@ async def right_uses() -> None:
     assert_type(await (await greet.enqueue("Ada", loud=True)).result(), str)
     assert_type(await compress.options(delay="5s", priority=9).enqueue("x"), Run[bytes])
     assert_type(await add(1), int)
+    await (await add.enqueue(1)).reschedule(at=datetime.now(UTC))
+    await (await add.enqueue(1)).reschedule(delay="5s")
     await scheduler.add(Every("5s"), greet.bind("Ada"), id="hello")
     await scheduler.add(Cron("@daily"), add.bind(1, right=2), overlap="queue_one")
     SchedulerConfig(timezone=UTC, tick_interval=1, lease="5s", failed_ttl=timedelta(days=7), queues={"mail": 2})
@@ -55,6 +57,9 @@ async def wrong_results() -> None:
     run = await add.enqueue(1)
     text: str = await run.result()  # wrong
     print(text)
+    await run.reschedule()  # wrong
+    await run.reschedule(at="tomorrow")  # wrong
+    await run.reschedule(at=datetime.now(UTC), delay="5s")  # wrong
 
 
 async def wrong_options() -> None:
