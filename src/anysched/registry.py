@@ -148,17 +148,19 @@ class Registry:
     # As for Declare.
     @overload
     def job(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
+        self, function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[JobOptions]
     ) -> AsyncJob[P, R]: ...
 
     @overload
-    def job(self, function: Callable[P, R], /) -> PlainJob[P, R]: ...
+    def job(self, function: Callable[P, R], /, **options: Unpack[JobOptions]) -> PlainJob[P, R]: ...
 
     @overload
     def job(self, function: None = None, /, **options: Unpack[JobOptions]) -> Declare: ...
 
     def job(self, function: Callable[..., Any] | None = None, /, **options: Unpack[JobOptions]) -> Any:
         """Make a job of a function: ``@scheduler.job``, or with options.
+
+        What cannot be decorated, such as a bound method or a ``functools.partial``, is passed beside the options.
 
         Args:
             function: the function; given by the bare decorator.

@@ -6,6 +6,7 @@ Never run; read by the test beside it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, assert_type
 
 from anysched import AsyncJob, JobWithOptions, PlainJob, Run, Scheduler
@@ -37,6 +38,13 @@ async def what_jobs_are() -> None:
     plain: PlainJob[[str], bytes] = compress
     later: JobWithOptions[[str], str] = greet.options(delay="5s").options(priority=9)
     print(asynchronous, plain, await later.enqueue("Ada"))
+
+
+async def what_cannot_be_decorated() -> None:
+    shout = scheduler.job(str.upper, name="shout", runs_in="process")
+    assert_type(await shout.enqueue("x"), Run[str])
+    greet_ada = scheduler.job(partial(greet.function, "Ada"), name="greet_ada", queue="slow")
+    assert_type(await greet_ada.enqueue(), Run[Any])
 
 
 @scheduler.every("15m", jitter="1s")

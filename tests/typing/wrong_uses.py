@@ -80,6 +80,7 @@ async def wrong_options() -> None:
     SchedulerConfig(lease=None)  # wrong
     SchedulerConfig(queues=["mail"])  # wrong
     SchedulerConfig(queues={"mail": "1"})  # wrong
+    scheduler.job(wrong_results, quueue="mail")  # wrong
     Scheduler(namespace=5)  # wrong
     await scheduler.find()  # wrong
     await scheduler.find(add.bind(1), key="x")  # wrong
