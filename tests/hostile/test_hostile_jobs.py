@@ -290,6 +290,48 @@ async def test_a_job_may_cancel_its_own_run() -> None:
     assert "cancelled" == info.status
 
 
+@pytest.mark.parametrize("swallowed", [False, True], ids=["raised", "swallowed"])
+async def test_a_cancellation_that_is_left_over_does_not_spoil_the_next(loop_name: str, swallowed: bool) -> None:
+    """On asyncio a task counts who has cancelled it, and what old time limits add there nobody takes away.
+
+    Break: AnyIO then takes the next cancellation that is ours for somebody else's, and the node ends by it.
+    """
+    if loop_name == "trio":
+        return  # It does not count.
+
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+
+    @scheduler.job(retry=ONCE, timeout="10s")
+    async def limited(*, then: float = 0) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+        try:
+            await sleep(1)
+        except asyncio.CancelledError:
+            if not swallowed:
+                raise
+
+        await sleep(then)
+        return "fine"
+
+    hanging = scheduler.job(sleep_forever, name="hanging", retry=ONCE, timeout="1s")
+    unlimited = scheduler.job(sleep_forever, name="unlimited")
+
+    async with scheduler.running():
+        with fail_after(30):
+            for then in (0, 60):
+                info = await ended(await limited.enqueue(then=then))
+                assert ("failed" if then or not swallowed else "succeeded") == info.status
+                info = await ended(await hanging.enqueue())
+                assert ("failed", "AttemptTimeout") == (info.status, info.error and info.error.type.rpartition(".")[2])
+                run = await unlimited.enqueue()
+                await sleep(1)
+                await run.cancel()
+                assert "cancelled" == (await ended(run)).status
+
+
 # --- the scopes around it -------------------------------------------------------------------------------------------
 
 
