@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from anysched.options import by_arguments
 from anysched.schedules import Cron, Every, Once, Schedule
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+REPEATED = datetime(2026, 10, 25, 2, 10, tzinfo=ZoneInfo("Europe/Berlin"))
+"""Shown twice, an hour apart."""
 
 
 async def greet(name: str) -> None: ...
@@ -47,6 +50,11 @@ JOB = Blueprint().job(greet)
             InvalidOption,
             "expected an instant not before start_at",
         ),
+        (
+            {"start_at": REPEATED.replace(fold=1), "end_at": REPEATED + timedelta(minutes=40)},
+            InvalidOption,
+            "expected an instant not before start_at",
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused(options: dict[str, Any], error: type[Exception], complaint: str) -> None:
@@ -55,6 +63,13 @@ def test_a_policy_that_cannot_be_is_refused(options: dict[str, Any], error: type
         EntryPolicy(**options)
 
     assert complaint in str(caught.value)
+
+
+def test_the_bounds_of_a_policy_are_compared_as_instants() -> None:
+    """In an hour that is shown twice, 02:50 is before the second 02:10."""
+    end = REPEATED.replace(fold=1)
+
+    assert end is EntryPolicy(start_at=REPEATED + timedelta(minutes=40), end_at=end).end_at
 
 
 # --- storage -----------------------------------------------------------------------------------------------------

@@ -402,6 +402,21 @@ def test_a_single_instant_may_be_put_off_beyond_now() -> None:
     assert (True, 0) == (first > START, missed)
 
 
+@pytest.mark.parametrize(("bound", "is_within"), [("start_at", False), ("end_at", True)])
+def test_the_bounds_of_a_single_instant_are_instants_too(bound: str, is_within: bool) -> None:
+    """In an hour that is shown twice, 02:50 is before the second 02:10.
+
+    Break: two datetimes of one zone are compared, which Python does by what clocks show.
+    """
+    first = datetime(2026, 10, 25, 2, 50, tzinfo=ZoneInfo("Europe/Berlin"))
+    second = first.replace(minute=10, fold=1)
+    now = second.astimezone(UTC)
+
+    assert (first.astimezone(UTC) if is_within else None, 0) == first_or_missed(
+        spec_of(Once(first), misfire_grace="1h", **{bound: second}), entry_id="e", now=now
+    )
+
+
 def test_of_a_rule_with_more_instants_none_is_missed_before_it_is_there() -> None:
     """An entry begins when it is stored."""
     assert (None, 0) == first_or_missed(spec_of(MINUTELY, end_at=START - SECOND), entry_id="e", now=START)

@@ -107,10 +107,11 @@ def first_or_missed(spec: EntrySpec, *, entry_id: str, now: datetime) -> tuple[d
     if first is not None or not isinstance(schedule, Once):
         return first, 0
 
-    if (policy.start_at or schedule.at) > schedule.at or (policy.end_at or schedule.at) < schedule.at:
+    at_ms = to_ms(schedule.at)
+
+    if to_ms(policy.start_at or schedule.at) > at_ms or to_ms(policy.end_at or schedule.at) < at_ms:
         return None, 0
 
-    at_ms = to_ms(schedule.at)
     cursor_ms = _slots_of(spec, entry_id).cursor(at_ms) or at_ms
     has_grace = policy.misfire != "skip" and policy.misfire_grace is not None
     is_wanted = to_ms(now) - cursor_ms <= (_kept_ms(spec) if has_grace else _TOLERANCE_MS)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 
+from anysched.clock import to_ms
 from anysched.durations import LONGEST, Duration, parse_duration
 from anysched.errors import InvalidOption
 from anysched.options import require_aware
@@ -96,6 +97,7 @@ class EntryPolicy:
     limit: int | None = field(default=None, validator=_check_limit)
 
     def __attrs_post_init__(self) -> None:
-        if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
+        # Python compares two datetimes of one zone by what clocks show.
+        if self.start_at is not None and self.end_at is not None and to_ms(self.end_at) < to_ms(self.start_at):
             allowed = f"an instant not before start_at, {self.start_at.isoformat()}"
             raise InvalidOption("end_at", self.end_at.isoformat(), allowed)
