@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anysched.errors import InvalidSchedule
-from anysched.schedules import Cron, Every, Once, Schedule, parse_schedule, parse_stored
+from anysched.schedules import Cron, Every, Once, Schedule, check_stored, parse_schedule, parse_stored
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -94,6 +94,21 @@ def test_a_stored_schedule_comes_back_equal(schedule: Schedule) -> None:
     assert schedule == again
     assert str(schedule) == str(again)
     assert schedule.to_text() == again.to_text()
+
+
+@pytest.mark.parametrize("kind", [Once, lambda at: Every("1h", anchor=at)], ids=["once", "every"])
+@pytest.mark.parametrize("fold", [0, 1])
+def test_an_instant_that_is_read_in_a_gap_is_stored_as_what_is_shown_then(
+    kind: Callable[[datetime], Schedule], fold: int
+) -> None:
+    """`datetime` takes 02:30 for an instant also on the day without it; the entry is one of that instant."""
+    schedule = kind(datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN, fold=fold))
+    again = parse_stored(schedule.to_text())
+
+    check_stored(schedule)
+    assert schedule == again
+    assert schedule.to_text() == again.to_text()
+    assert ("03:30:00+02:00", "01:30:00+01:00")[fold] in schedule.to_text()
 
 
 def test_the_stored_form_is_pinned() -> None:

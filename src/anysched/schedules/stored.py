@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from anysched.errors import InvalidSchedule
-from anysched.schedules.instants import require_aware
+from anysched.schedules.instants import datetime_at, require_aware, ticks_of
 from anysched.schedules.zones import resolve_timezone, timezone_name
 
 __all__ = ["StoredSchedule", "decode_stored", "encode_stored", "instant_from_text", "instant_to_text"]
@@ -65,9 +65,13 @@ def instant_to_text(instant: datetime) -> tuple[str, str | UnsetType]:
         return instant.isoformat(), UNSET
 
     try:
-        return instant.isoformat(), timezone_name(zone)
+        name = timezone_name(zone)
     except InvalidSchedule:
         return instant.isoformat(), UNSET
+
+    # A reading that a gap swallows comes back as the one that is shown at that instant, so it is written as that.
+    shown = datetime_at(ticks_of(instant), zone) or instant
+    return shown.isoformat(), name
 
 
 def instant_from_text(text: str, zone: str | UnsetType) -> datetime:
