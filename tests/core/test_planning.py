@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anysched.clock import to_ms
+from anysched.clock import from_ms, to_ms
 from anysched.entry import EntryPolicy, EntrySpec, FirePlan, first_fire, first_or_missed, plan_fire
 from anysched.entry.planning import MISFIRE_TOLERANCE, MOST_FIRES, MOST_SLOTS
 from anysched.schedules import Cron, Every, Once, Schedule
@@ -332,6 +332,33 @@ def test_every_slot_is_fired_or_missed_exactly_once(
     waiting = cursor is not None and any(_slot_waits(spec, cursor, now))
     assert due - waiting == len(fires) + missed
     assert sorted(set(fires)) == fires
+
+
+def test_no_slot_of_a_period_of_parts_of_a_millisecond_is_passed_over_twice_or_not_at_all() -> None:
+    """Storage counts in milliseconds, and a period need not.
+
+    Break: the newest that was missed is looked for from the millisecond of the oldest, which is up to one too late.
+    """
+    spec = spec_of(Every("1.23ms"))
+    stored = [from_ms(to_ms(slot)) for slot in spec.schedule.upcoming(START, 3000)]
+
+    for number in range(60):
+        late = plan_fire(spec, entry_id="e", cursor=stored[number], now=stored[-2], run_count=0)
+        passed = stored.index(late.fires[0]) - number
+
+        assert (passed, stored[number + passed + len(late.fires)]) == (late.missed, late.next_at)
+
+
+def test_what_is_made_up_for_has_the_time_of_its_slot_whatever_part_of_a_millisecond_that_has() -> None:
+    """As the last before the end is looked for from any of them."""
+    slots = Every("2.164394s", anchor=START).upcoming(START, 100)
+    stored = [from_ms(to_ms(slot)) for slot in slots]
+    spec = spec_of(Every("2.164394s"), end_at=stored[-1] + SECOND)
+
+    for number, cursor in enumerate(stored[:-1]):
+        late = plan_fire(spec, entry_id="e", cursor=cursor, now=stored[-1] + MINUTE, run_count=0)
+
+        assert FirePlan((stored[-1],), len(stored) - number - 1, None, "finished") == late
 
 
 def _slot_waits(spec: EntrySpec, cursor: datetime, now: datetime) -> list[bool]:

@@ -24,7 +24,7 @@ from anysched.entry.spec import EntrySpec
 from anysched.errors import InvalidSchedule
 from anysched.identifiers import digest
 from anysched.schedules import Every, Once, Schedule
-from anysched.schedules.instants import require_aware
+from anysched.schedules.instants import require_aware, ticks_of
 
 __all__ = [
     "MISFIRE_TOLERANCE",
@@ -228,6 +228,16 @@ class _Slots:
 
         return known
 
+    def exact_us(self, slot_ms: int) -> int:
+        """When a slot of a period is, which may be within the millisecond before the one that it is counted as."""
+        anchor = self.schedule.anchor if isinstance(self.schedule, Every) else None
+
+        if anchor is None or self.period is None:
+            return slot_ms * 1000
+
+        beyond_us = (ticks_of(from_ms(slot_ms)) - ticks_of(anchor)) % (self.period // _US)
+        return slot_ms * 1000 - (beyond_us if beyond_us < 1000 else 0)
+
     def _some_slot(self, cursor_ms: int) -> int | None:
         """A slot not after the cursor, and hardly more than twice as far back as the last one."""
         back = 1
@@ -322,14 +332,14 @@ def _leap(slots: _Slots, first_ms: int, horizon_ms: int) -> tuple[int, int | Non
     if slots.period is None:
         return 0, None
 
-    period_us = slots.period // _US
-    within_end = (slots.end_ms - first_ms) * 1000 // period_us + 1
-    passed = min((horizon_ms - first_ms) * 1000 // period_us, within_end)
+    period_us, first_us = slots.period // _US, slots.exact_us(first_ms)
+    within_end = (slots.end_ms * 1000 - first_us) // period_us + 1
+    passed = min((horizon_ms * 1000 - first_us) // period_us, within_end)
 
     if passed < 1:
         return 0, None
 
-    return passed, first_ms - (-(passed - 1) * period_us // 1000)
+    return passed, -(-(first_us + (passed - 1) * period_us) // 1000)
 
 
 def _plan_after_completion(spec: EntrySpec, slots: _Slots, cursor_ms: int, now_ms: int) -> FirePlan:
