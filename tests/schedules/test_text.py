@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -166,12 +166,12 @@ READERS: list[Callable[[str], Schedule]] = [parse_schedule, parse_stored, in_zon
 @given(st.one_of(st.text(), ODD, st.lists(ODD, min_size=5, max_size=6).map(" ".join)))
 def test_no_text_raises_anything_but_the_documented_error(read: Callable[[str], Schedule], text: str) -> None:
     """Whatever is written, it is a schedule or an InvalidSchedule, and the answer takes milliseconds."""
-    started = perf_counter()
+    started = process_time()
 
     with suppress(InvalidSchedule):
         read(text).for_entry("a").next_after(NOON)
 
-    assert 1 > perf_counter() - started
+    assert 1 > process_time() - started
 
 
 @st.composite
@@ -201,10 +201,10 @@ EXPRESSIONS = st.tuples(
 def test_an_expression_is_answered_quickly_and_comes_back_from_storage(expression: str, zone: str) -> None:
     """Hard or impossible, a first answer takes milliseconds, and the stored schedule is the same one."""
     cron = Cron(expression, tz=zone).for_entry("a")
-    started = perf_counter()
+    started = process_time()
     fire = cron.next_after(NOON)
 
-    assert 1 > perf_counter() - started
+    assert 1 > process_time() - started
     assert fire is None or fire > NOON
     assert cron == parse_stored(cron.to_text())
 
@@ -235,8 +235,8 @@ def test_a_rule_for_daylight_saving_is_checked_whatever_it_is_for(text: str) -> 
 def test_a_year_of_five_minutes_takes_a_moment(zone: str) -> None:
     """105 120 fires, each computed from the one before, at some microseconds each."""
     cron = Cron("*/5 * * * *", tz=zone)
-    started = perf_counter()
+    started = process_time()
     upcoming = cron.upcoming(NOON, 105_120)
 
     assert NOON + timedelta(days=365) == upcoming[-1]
-    assert 5 > perf_counter() - started
+    assert 5 > process_time() - started
