@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from anysched import EntryNotFound, Every, InvalidOption, MemoryBackend, Scheduler, SchedulerConfig
+from anysched import BackendUnavailable, EntryNotFound, Every, InvalidOption, MemoryBackend, Scheduler, SchedulerConfig
+from anysched.backends import Renewed
 from anysched.clock import now
 from anysched.testing import sleep_until_instant
 
@@ -129,6 +130,43 @@ async def test_an_entry_stops_when_the_last_node_that_declares_it_has_stopped() 
         assert ("finished", "no longer declared", []) == (entry.status, entry.note, await new.runs(status="ready"))
 
     assert [1, 2, 3] == begun
+
+
+class Mute(MemoryBackend):
+    """Does not answer renewals for a while, as if it, or the node, had stood still."""
+
+    is_mute = False
+
+    async def renew(self, node_id: str, ttl_ms: int) -> Renewed:
+        if self.is_mute:
+            raise BackendUnavailable("it does not answer")
+
+        return await super().renew(node_id, ttl_ms)
+
+
+async def test_the_entries_of_a_node_that_stood_still_for_longer_than_its_lease_go_on() -> None:
+    """Whatever it does first when it goes on: fire, and so retire what it declares itself, or renew.
+
+    Break: nobody took its lease, so it is renewed, and what was retired is never declared again.
+    """
+    backend = Mute()
+    begun: list[float] = []
+    scheduler = Scheduler(backend)
+    scheduler.every("30s", id="e")(scheduler.job(name="note")(noting(begun)))
+
+    async with scheduler.running():
+        await sleep_until_instant(at(40))
+        backend.is_mute = True
+        await sleep_until_instant(at(61))
+        retired = await scheduler.get_entry("e")
+        backend.is_mute = False
+        await sleep_until_instant(at(100))
+        entry = await scheduler.get_entry("e")
+
+    assert "no longer declared" == retired.note
+    assert ("active", 3) == (entry.status, entry.run_count)
+    assert [30, 90] == [begun[0], begun[-1]]
+    assert 60 < begun[1] < 70
 
 
 @pytest.mark.parametrize(

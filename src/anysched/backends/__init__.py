@@ -344,7 +344,9 @@ class Backend(Protocol):
         """Reconcile declared entries, as one running program has them; one answer each.
 
         Remembers for ``ttl_ms`` (from now, and again from each :meth:`renew` of a node of that program) that
-        ``program`` declares these ids and no others; it is forgotten when the last node of that program leaves. For
+        ``program`` declares these ids and no others; it is forgotten when the last node of that program leaves. What
+        was not renewed in time is not remembered any more: each renewal of a node of that program says so
+        (``Renewed.undeclared``) until it is declared again, since its entries may have been retired meanwhile. For
         each entry: absent: ``"added"``; present with the same ``revision``: ``"kept"`` with its place in time (if it
         had been retired, it is active again, and due where it stopped: ``"added"``); another ``revision``: ``"moved"``
         as by :meth:`put_entry`, keeping counts and a pause; an entry of that id that was added at run time:

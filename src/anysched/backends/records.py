@@ -334,12 +334,14 @@ class Renewed(msgspec.Struct, frozen=True):
     Attributes:
         cancels: held runs that were asked to cancel.
         held: the runs that the node holds, those with the smallest tokens, in order of these.
+        undeclared: what the program of the node declares is not remembered (its time ran out), and is to be declared.
     """
 
     lost: bool
     now_ms: int
     cancels: tuple[str, ...] = ()
     held: tuple[Held, ...] = ()
+    undeclared: bool = False
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,6 +55,7 @@ class Leasing:
         on_trusted: called when a lease that could not be trusted any more can be again.
         on_cancel: called with the ids of held runs that were asked to stop.
         on_held: called after each renewal with what the backend says that we hold.
+        on_undeclared: called after a renewal if the backend does not remember what our program declares.
     """
 
     backend: Backend
@@ -65,6 +66,7 @@ class Leasing:
     on_trusted: Callable[[], None]
     on_cancel: Callable[[Sequence[str]], None]
     on_held: Callable[[Sequence[Held]], None] = lambda held: None
+    on_undeclared: Callable[[], None] = lambda: None
     trusted: bool = field(default=False, init=False)
     trusted_until: float = field(default=0.0, init=False)
     """On the event loop's clock. Means nothing unless ``trusted``."""
@@ -115,6 +117,9 @@ class Leasing:
             else:
                 self.on_cancel(renewed.cancels)
                 self.on_held(renewed.held)
+
+                if renewed.undeclared:
+                    self.on_undeclared()
 
     def forgotten(self) -> None:
         """The backend has answered that it does not know this node: find out at once."""

@@ -134,6 +134,7 @@ class Node:
             on_trusted=self._stir,
             on_cancel=self._cancel,
             on_held=self.disowning.compare,
+            on_undeclared=self._undeclared,
         )
         self.settling = Settling(
             backend=self.backend,
@@ -281,7 +282,10 @@ class Node:
         await persist(lambda: self.reconciling.declare(node.ttl_ms), self.outage)
 
     async def _declare_again(self) -> None:
-        """After each new joining: the store may have been emptied, or our program been forgotten with our lease."""
+        """After each new joining, and when a renewal says so.
+
+        The store may have been emptied, or our program been forgotten with our lease.
+        """
         while True:
             await self._rejoined.wait()
             await self._declare()
@@ -379,6 +383,9 @@ class Node:
     def _stir(self) -> None:
         if self.claiming is not None:
             self.claiming.stir()
+
+    def _undeclared(self) -> None:
+        self._rejoined.set()
 
     def _joined(self, node_id: str, now_ms: int) -> None:
         self._has_joined = True

@@ -54,12 +54,16 @@ def renew(state: State, node_id: str, ttl_ms: int) -> Renewed:
     node.expires_ms = state.now + ttl_ms
     state.leases.put(node_id, node.expires_ms)
 
-    if (program := state.programs.get(node.info.program)) is not None:
+    program = state.programs.get(node.info.program)
+    declared = program is not None and program.expires_ms > state.now
+
+    if program is not None and declared:
         program.expires_ms = state.now + program.ttl_ms
 
     tidy(state, node_id)
     held = tuple([(run_id, state.runs[run_id].token) for run_id in islice(node.runs, NAMED_AT_RENEWAL)])
-    return Renewed(lost=False, now_ms=state.now, cancels=tuple(node.cancels), held=held)
+    undeclared = bool(node.info.program) and not declared
+    return Renewed(lost=False, now_ms=state.now, cancels=tuple(node.cancels), held=held, undeclared=undeclared)
 
 
 def leave(state: State, node_id: str) -> None:

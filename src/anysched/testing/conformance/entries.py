@@ -515,3 +515,22 @@ class EntryConformance(Staged):
         await stage.backend.renew("other", LATER)
         await stage.advance(150)
         assert [] == await stage.due()
+
+    async def test_a_program_whose_time_ran_out_is_told_to_declare_again(self, stage: Stage) -> None:
+        """By each renewal, until it does; its entries, which may have been retired meanwhile, go on then.
+
+        Break: a renewal brings back the program, and of what was retired nobody is told.
+        """
+        write = entry_write("entry")
+        await stage.join("node", program="p")
+        await stage.join("other")
+        assert (await stage.backend.renew("node", LATER)).undeclared
+        await stage.backend.declare("p", [write], ttl_ms=300)
+        assert not (await stage.backend.renew("node", LATER)).undeclared
+        await stage.advance(350)
+        assert [] == await stage.due()
+        assert [True, True] == [(await stage.backend.renew("node", LATER)).undeclared for _ in "12"]
+        assert not (await stage.backend.renew("other", LATER)).undeclared
+        assert ["added"] == await stage.backend.declare("p", [write], ttl_ms=300)
+        assert not (await stage.backend.renew("node", LATER)).undeclared
+        assert ["entry"] == await stage.due()

@@ -20,9 +20,8 @@ end
 
 redis.call('ZADD', keys.NODES, clock.NOW + ARGV[2], node)
 
-if known.program then
-  programs.renew(known.program)
-end
+local has_program = known.program and known.program ~= ''
+local undeclared = has_program and not programs.renew(known.program)
 
 nodes.tidy(node)
 upkeep.all()
@@ -37,4 +36,5 @@ end
 
 return cmsgpack.pack({
   lost = false, now_ms = clock.NOW, cancels = redis.call('ZRANGE', keys.cancel(node), 0, -1), held = held,
+  undeclared = undeclared or false,
 })

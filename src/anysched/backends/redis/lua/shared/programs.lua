@@ -37,11 +37,17 @@ function programs.remember(program, ids, ttl_ms)
   redis.call('ZADD', keys.PROGRAMS, clock.NOW + ttl_ms, program)
 end
 
+-- Whether it was still taken to run; then it is from now on again. One whose time ran out has to be declared anew: its
+-- entries may have been retired meanwhile.
 function programs.renew(program)
   local ttl_ms = records.whole(redis.call('HGET', keys.PROGRAM_TTLS, program) or '')
+  local until_ms = tonumber(redis.call('ZSCORE', keys.PROGRAMS, program) or 0)
 
-  if ttl_ms then
-    redis.call('ZADD', keys.PROGRAMS, clock.NOW + ttl_ms, program)
-    redis.call('PEXPIRE', keys.program(program), ttl_ms + programs.PROGRAM_GRACE_MS)
+  if not ttl_ms or until_ms <= clock.NOW then
+    return false
   end
+
+  redis.call('ZADD', keys.PROGRAMS, clock.NOW + ttl_ms, program)
+  redis.call('PEXPIRE', keys.program(program), ttl_ms + programs.PROGRAM_GRACE_MS)
+  return true
 end
