@@ -9,6 +9,7 @@ import pytest
 
 from anysched.backends import Claim, ClaimedRun, NewRun, NodeInfo, Outcome, RunRecord
 from anysched.backends.redis import RedisBackend
+from anysched.backends.redis.scripts import script
 from anysched.testing.resp import RespConnection
 
 LATER = 3_600_000
@@ -141,6 +142,22 @@ async def test_a_final_record_that_is_opened_lives_no_longer(backend: RedisBacke
         assert 50_000 < left_ms <= 60_000
 
     assert 1 == (await backend.totals()).succeeded
+
+
+async def test_a_final_record_that_is_opened_in_its_last_millisecond_goes(
+    backend: RedisBackend, store: RespConnection
+) -> None:
+    """The server tells 0 then, and also of one whose time ran out while the script ran.
+
+    Break: it stays for ever.
+    """
+    await settle(backend, await claimed(backend), kind="succeeded")
+    asked, text = "redis.call('PTTL', key)", script("watch").text
+    assert asked in text
+    store.command("EVAL", text.replace(asked, "0"), 1, "{anysched}:", "a", "inbox")
+    left_ms = store.command("PTTL", RUN)
+    assert isinstance(left_ms, int)
+    assert left_ms in {-2, 0, 1}
 
 
 @pytest.mark.parametrize("off", [-1_000_000, -1, 1, 1_000_000])

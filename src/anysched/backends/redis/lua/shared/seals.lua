@@ -160,7 +160,8 @@ function seals.open(id, run)
   redis.call('HSET', key, unpack(flat))
   redis.call('HDEL', keys.RUNNING, id)
 
-  if left_ms > 0 then
-    redis.call('PEXPIRE', key, left_ms)
+  -- 0: it goes in this very millisecond. Only what has no end to its time (-1) is to stay.
+  if left_ms >= 0 then
+    redis.call('PEXPIRE', key, math.max(left_ms, 1))
   end
 end
