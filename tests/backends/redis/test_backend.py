@@ -6,12 +6,14 @@ from typing import Any
 
 import anyio
 import coredis
+import msgspec
 import pytest
 import redis.asyncio
 
 from anysched.backends import Backend, Claim, Hint, NewRun, NodeInfo, Outcome, RunRecord
 from anysched.backends.redis import RedisBackend
 from anysched.backends.redis.report import check_version, make_report
+from anysched.backends.redis.wire import decode_queues
 from anysched.errors import BackendError, BackendUnavailable, InvalidOption, NotOpen, ServerTooOld
 from anysched.testing.resp import RespConnection
 from anysched.testing.servers import RedisServer
@@ -287,6 +289,16 @@ async def test_the_documented_rights_are_enough(redis_url: str, store: RespConne
             services.cancel_scope.cancel()
     finally:
         store.command("ACL", "DELUSER", "ours")
+
+
+@pytest.mark.parametrize("names", [["B", "a", "ä"], ["a", "ä", "B"]])
+def test_queues_are_listed_by_name_whatever_the_locale_of_the_server(names: list[str]) -> None:
+    """Lua compares texts by that: started with LANG=en_US.UTF-8, a server puts "a" before "B".
+
+    Break: the order is that of the script.
+    """
+    reply = msgspec.msgpack.encode([{"name": name, "ready": 0, "paused": False} for name in names])
+    assert ["B", "a", "ä"] == [queue.name for queue in decode_queues(reply)]
 
 
 async def test_many_runs_in_one_call(backend: RedisBackend) -> None:

@@ -395,8 +395,9 @@ def decode_renewed(reply: bytes) -> Renewed:
 
 def decode_queues(reply: bytes) -> list[QueueRecord]:
     """Queues, by name."""
-    queues = [_QUEUE.decode(blob) for blob in _BLOBS.decode(reply)]
-    return [QueueRecord(name=show(_text_in(queue.name)), ready=queue.ready, paused=queue.paused) for queue in queues]
+    found = [_QUEUE.decode(blob) for blob in _BLOBS.decode(reply)]
+    queues = [QueueRecord(name=show(_text_in(queue.name)), ready=queue.ready, paused=queue.paused) for queue in found]
+    return sorted(queues, key=lambda queue: queue.name)
 
 
 def decode_totals(counts: bytes, unknown: bytes) -> Totals:

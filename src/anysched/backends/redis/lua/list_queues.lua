@@ -2,13 +2,12 @@
 --
 -- KEYS[1]  the prefix
 --
--- Returns  QueueRecords as msgpack, an array of objects, by name
+-- Returns  QueueRecords as msgpack, an array of objects, in no order: Lua would sort by the locale of the server
 --
 -- include: keys
 
 local queues = redis.call('SUNION', keys.QUEUES, keys.PAUSED)
 local shown = {}
-table.sort(queues)
 
 for i, queue in ipairs(queues) do
   shown[i] = {
