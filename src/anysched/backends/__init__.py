@@ -334,7 +334,7 @@ class Backend(Protocol):
         entry, and changes nothing but ``declared``; one that had been retired goes on, as by :meth:`declare`.
         With another ``revision`` the entry moves to the new rule and ``next_ms``, and a finished one is active again,
         unless it has made ``EntryWrite.limit`` runs; a fire that was due, also when it was retired, is counted as
-        missed. ``EntryWrite.missed`` is
+        missed. One that cannot be read is replaced whole, as if it had not been there. ``EntryWrite.missed`` is
         counted for a new entry and one that moves. Every inbox gets ``Hint("entries")`` if its next time is now the
         earliest; likewise whenever another operation makes it so.
         """

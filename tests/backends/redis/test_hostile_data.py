@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from anysched.backends import Claim, Corrupt, EntryWrite, Fire, NewRun, NodeInfo, Outcome, RunRecord
+from anysched.backends import Claim, Corrupt, EntryRecord, EntryWrite, Fire, NewRun, NodeInfo, Outcome, RunRecord
 from anysched.backends.redis import RedisBackend
 from anysched.errors import RecordCorrupt
 from anysched.testing.resp import RespConnection
@@ -92,6 +92,8 @@ ENTRIES: dict[str, Spoil] = TYPES | {
     "truncated": truncated,
     "a rule that is no text": setting("spec", b"\xff\xfe"),
     "a count that is no number": setting("run_count", "many"),
+    "a fire time that is no number": setting("last_ms", "yesterday"),
+    "a future version": setting("version", "9"),
 }
 
 
@@ -196,7 +198,7 @@ async def test_a_spoiled_due_or_expiring_run_stops_no_housekeeping(
 
 @pytest.mark.parametrize("spoil", ENTRIES.values(), ids=ENTRIES.keys())
 async def test_a_spoiled_entry_is_set_aside(backend: RedisBackend, store: RespConnection, spoil: Spoil) -> None:
-    """The others are found due and fire; it is named once, shown as corrupt, and can be replaced or removed."""
+    """The others are found due and fire; it is named once, shown as corrupt, and can be removed."""
     now = await backend.time_ms()
 
     for name in ("a", "spoiled", "z"):
@@ -219,10 +221,31 @@ async def test_a_spoiled_entry_is_set_aside(backend: RedisBackend, store: RespCo
     shown = {entry.id: type(entry) for entry in (await backend.list_entries()).entries}
     assert {"a", "spoiled", "z"} == set(shown)
 
-    entry = EntryWrite(id="spoiled", spec="new", revision="r2", next_ms=now + LATER)
-    assert await backend.put_entry(entry, replace=True, nonce="again")
     assert await backend.remove_entry("spoiled")
     assert await backend.get_entry("spoiled") is None
+
+
+@pytest.mark.parametrize(("revision", "is_due"), [("r", True), ("r2", False)])
+@pytest.mark.parametrize("spoil", ENTRIES.values(), ids=ENTRIES.keys())
+async def test_a_spoiled_entry_that_is_replaced_begins_anew(
+    backend: RedisBackend, store: RespConnection, spoil: Spoil, revision: str, is_due: bool
+) -> None:
+    """With the same rule or another, whether or not it was found due meanwhile; from then on it is as any other.
+
+    Break: what is wrong with it stays, or it is active and nowhere found due.
+    """
+    now = await backend.time_ms()
+    was = EntryWrite(id="a", spec="s", revision="r", next_ms=now if is_due else now + LATER)
+    await backend.put_entry(was, replace=False, nonce="first")
+    spoil(store, f"{ENTRY}a")
+    await backend.tick("before", (), count=10)
+    entry = EntryWrite(id="a", spec="new", revision=revision, next_ms=now)
+    assert await backend.put_entry(entry, replace=True, nonce="again")
+    reply = await backend.tick("after", (), count=10)
+
+    assert ([("a", "new")], ()) == ([(due.id, due.spec) for due in reply.due], reply.corrupt)
+    assert isinstance(await backend.get_entry("a"), EntryRecord)
+    assert 0 == (await backend.totals()).corrupt
 
 
 @pytest.mark.parametrize("spoil", TYPES.values(), ids=TYPES.keys())

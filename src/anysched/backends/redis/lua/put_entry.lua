@@ -17,7 +17,7 @@ end
 local new = cmsgpack.unpack(ARGV[1])
 local known = rules.find(new[ENTRY.id])
 
-if not known then
+if not known or (ARGV[2] == '1' and not rules.is_sound(new[ENTRY.id])) then
   rules.add(new, new[ENTRY.declared])
 elseif ARGV[2] ~= '1' then
   return 0

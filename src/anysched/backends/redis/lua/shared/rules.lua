@@ -2,7 +2,11 @@
 -- include: cursors
 -- include: constants
 
-local rules = {}
+local rules = {
+  NUMBERS = {
+    next_ms = true, last_ms = true, run_count = true, missed_count = true, overlap_skipped = true, retired_ms = true,
+  },
+}
 
 function rules.set_rule(new, declared)
   redis.call(
@@ -14,6 +18,8 @@ end
 function rules.add(new, declared)
   local id = new[ENTRY.id]
   redis.call('DEL', keys.entry(id))
+  redis.call('ZREM', keys.CORRUPT, 'entry:' .. id)
+  redis.call('HDEL', keys.CORRUPT_REASONS, 'entry:' .. id)
   redis.call('ZADD', keys.ENTRY_IDS, 0, id)
   rules.set_rule(new, declared)
   rules.count_missed(new, 0)
@@ -70,4 +76,11 @@ function rules.find(id)
     {'status', 'revision', 'declared', 'note', 'next_ms', 'retired_ms', 'run_count', 'missed_count'}
   )
   return entry and entry.revision and entry.status and entry
+end
+
+-- Whether the record of an entry can be read, and was not found to be unreadable by others either.
+function rules.is_sound(id)
+  local entry, reason = records.read(keys.entry(id))
+  return entry and not reason and not cursors.is_strange(entry) and not records.to_numbers(entry, rules.NUMBERS)
+    and not redis.call('ZSCORE', keys.CORRUPT, 'entry:' .. id)
 end
