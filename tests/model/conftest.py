@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from anysched.backends.memory import aside, firing, moves, nodes, reading, working
+from anysched.backends.memory import aside, entries, firing, moves, nodes, reading, working
 
 from .clockwork import Edit
 
@@ -20,6 +20,7 @@ SMALL: dict[str, tuple[int, int, tuple[tuple[ModuleType, str], ...]]] = {
     "MOST_ERRORS": (16, 2, ((moves, "MOST_ERRORS"),)),
     "MOST_WAITING": (1000, 2, ((firing, "MOST_WAITING"),)),
     "MOST_CANCELLED": (1000, 1, ((firing, "MOST_CANCELLED"),)),
+    "MOST_RETIRED": (100, 1, ((entries, "MOST_RETIRED"),)),
     "CLAIMS_REMEMBERED": (8, 2, ((working, "CLAIMS_REMEMBERED"),)),
     "MOST_LOOKED_AT": (1000, 3, ((reading, "MOST_LOOKED_AT"),)),
 }

@@ -406,7 +406,8 @@ class Backend(Protocol):
 
         **Looking.** Up to ``count`` entries whose cursor is not after the backend's now, earliest first, then by id,
         without the first ``skip`` of them: whoever cannot read those looks past them. A declared entry that no running
-        program declares any more is retired (``finished``, note "no longer declared") instead of returned.
+        program declares any more is retired (``finished``, note "no longer declared") instead of returned, at most 100
+        in a call: what is left of them is neither, and ``next_due_ms`` is past then.
         """
         ...
 

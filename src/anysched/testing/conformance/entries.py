@@ -534,3 +534,20 @@ class EntryConformance(Staged):
         assert ["added"] == await stage.backend.declare("p", [write], ttl_ms=300)
         assert not (await stage.backend.renew("node", LATER)).undeclared
         assert ["entry"] == await stage.due()
+
+    async def test_so_many_entries_are_retired_in_a_call(self, stage: Stage) -> None:
+        """And no more; those that are declared no longer and are left stand in nobody's way, and are found next.
+
+        Break: one call retires as many as it is asked to look at.
+        """
+        writes = [entry_write(f"e{number:03}") for number in range(150)]
+        await stage.backend.declare("p", writes, ttl_ms=1)
+        await stage.put("own", next_ms=(await stage.backend.time_ms()) - 1)
+        await stage.put("own2")
+        await stage.advance(5)
+        replies = [await stage.backend.tick(stage.nonce(), (), count=256) for _ in range(3)]
+
+        # A look that is sent twice retires twice as many.
+        assert [100, 0] == [len(reply.retired) for reply in (replies[0], replies[2])]
+        assert [["own", "own2"]] * 3 == [[entry.id for entry in reply.due] for reply in replies]
+        assert [True, False] == [0 < reply.next_due_ms <= reply.now_ms for reply in (replies[0], replies[2])]

@@ -163,21 +163,32 @@ local function is_declared(id)
 end
 
 local due, retired = {}, {}
+local left = MOST_RETIRED
 
--- Puts a due entry on its list; false if it was taken off the list of the active instead.
+-- Puts a due entry on its list; false if it was taken off the list of the active instead. When so many were, the rest of
+-- those that are to be is passed over, and found by the next look.
 local function look_at(id, cursor_ms)
   local entry, reason = records.pick(keys.entry(id), {'spec', 'revision', 'status', 'run_count', 'declared', 'version'})
   reason = reason or (entry and cursors.is_strange(entry))
 
-  if reason or not entry or not entry.spec or not entry.revision then
-    set_aside_entry(id, reason or (entry and next(entry) and 'it has no spec' or 'it is gone'))
-    return false
-  end
+  local unreadable = reason or not entry or not entry.spec or not entry.revision
+  local lapsed = not unreadable and entry.declared == '1' and not is_declared(id)
 
-  if entry.declared == '1' and not is_declared(id) then
-    cursors.halt(id, 'finished')
-    redis.call('HSET', keys.entry(id), 'note', RETIRED, 'retired_ms', cursor_ms)
-    retired[#retired + 1] = id
+  if unreadable or lapsed then
+    if left <= 0 then
+      return true
+    end
+
+    left = left - 1
+
+    if unreadable then
+      set_aside_entry(id, reason or (entry and next(entry) and 'it has no spec' or 'it is gone'))
+    else
+      cursors.halt(id, 'finished')
+      redis.call('HSET', keys.entry(id), 'note', RETIRED, 'retired_ms', cursor_ms)
+      retired[#retired + 1] = id
+    end
+
     return false
   end
 
@@ -189,8 +200,6 @@ end
 
 -- Fills the list, and returns the next time after those on it.
 local function look(count, skip)
-  local left = MOST_RETIRED
-
   while true do
     local flat = redis.call('ZRANGE', keys.ENTRIES, skip, skip + count, 'WITHSCORES')
     local whole = true
@@ -203,13 +212,10 @@ local function look(count, skip)
         break
       end
 
-      if not look_at(flat[i], cursor_ms) then
-        left = left - 1
-        whole = false
-      end
+      whole = look_at(flat[i], cursor_ms) and whole
     end
 
-    if whole or left <= 0 then
+    if whole then
       return tonumber(flat[2 * #due + 2]) or 0
     end
   end
