@@ -104,21 +104,26 @@ def wake_some(state: State, hungry: dict[str, None], count: int) -> None:
 def wake_one(state: State, hungry: dict[str, None]) -> bool:
     """Wake the first of these hungry nodes whose lease is good; ``False`` if there is none."""
     while hungry:
-        node_id = next(iter(hungry))
-        satisfy(state, node_id)
-
-        if state.nodes[node_id].expires_ms >= state.now:
-            state.hints.append((node_id, Hint("work")))
+        if _wake_node(state, next(iter(hungry))):
             return True
 
     return False
 
 
 def wake_who_knows(state: State, hungry: dict[str, None], job: str) -> bool:
-    """Wake one of these hungry nodes that knows a job; ``False`` if none does."""
-    knowing = next((node_id for node_id in hungry if job in state.nodes[node_id].jobs), None)
+    """Wake the first of these hungry nodes that knows a job and whose lease is good; ``False`` if there is none."""
+    return any(_wake_node(state, node_id) for node_id in list(hungry) if job in state.nodes[node_id].jobs)
 
-    return knowing is not None and wake_one(state, {knowing: None})
+
+def _wake_node(state: State, node_id: str) -> bool:
+    """Wake a hungry node, which need not be woken from now on; ``False`` if its lease is over."""
+    satisfy(state, node_id)
+
+    if state.nodes[node_id].expires_ms < state.now:
+        return False
+
+    state.hints.append((node_id, Hint("work")))
+    return True
 
 
 def make_hungry(state: State, node_id: str, claim: Claim) -> None:

@@ -69,6 +69,29 @@ class AsideConformance(Staged):
 
         assert ["s"] == await stage.claim_ids("knowing")
 
+    async def test_a_dead_node_that_knows_the_job_is_passed_over(self, stage: Stage) -> None:
+        """Though it was not reaped yet, since another that died before it was; the next that knows the job is woken.
+
+        Break: it is tried again and again, or nobody is woken.
+        """
+        await stage.join("ignorant")
+        await stage.join("dead", ttl_ms=300)
+        await stage.join("dead too", ttl_ms=310, jobs=("strange",))
+        await stage.join("knowing", jobs=("strange",))
+
+        async with stage.inbox("ignorant") as woken, stage.inbox("knowing") as inbox:
+            for name in ("ignorant", "dead too", "knowing"):
+                await stage.claim(name)
+
+            await stage.add("s", job="strange")
+            await woken.expect("work")
+            assert [] == inbox.hints
+            await stage.advance(350)
+            await stage.claim("ignorant")
+            await inbox.expect("work")
+
+        assert ["s"] == await stage.claim_ids("knowing")
+
     async def test_only_nodes_of_the_queue_bring_it_back(self, stage: Stage) -> None:
         """A node that knows the job but does not serve the queue leaves it where it is."""
         await stage.join()

@@ -102,11 +102,11 @@ function hints.wake_for_instant(queue)
   end
 end
 
--- Wakes one hungry node of the queue that knows the job; whether there was one.
+-- Wakes one hungry node of the queue that knows the job and hears it; whether there was one.
 function hints.wake_who_knows(queue, job)
   for _, node in ipairs(redis.call('ZRANGE', keys.hungry(queue), 0, 99)) do
-    if redis.call('SISMEMBER', keys.jobs(node), job) == 1 then
-      return hints.wake_node(node)
+    if redis.call('SISMEMBER', keys.jobs(node), job) == 1 and hints.wake_node(node) then
+      return true
     end
   end
 
