@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, timedelta, tzinfo
 from types import MappingProxyType
@@ -34,6 +35,12 @@ DEFAULT_NAMESPACE: Final = "anysched"
 
 _PREFIX: Final = "ANYSCHED_"
 _MS: Final = timedelta(milliseconds=1)
+
+_LINK: Final = (
+    r"ANYSCHED_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=\d+|PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*"
+    r"|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*)"
+)
+"""What Kubernetes tells every container of a service that is called ``anysched``, or ``anysched-...``."""
 
 # Shorter than this, a garbage collection or a busy machine would lose leases all the time.
 _SHORTEST_LEASE: Final = timedelta(seconds=1)
@@ -216,7 +223,8 @@ class SchedulerConfig:
         """The settings that the environment makes: ``ANYSCHED_TICK_INTERVAL=5s`` and so on.
 
         ``ANYSCHED_QUEUES`` is written ``critical=6,default=3``; ``on_error`` cannot be set. A variable that is empty
-        counts as not set, and one that is empty in the environment takes back what the file says.
+        counts as not set, and one that is empty in the environment takes back what the file says. What Kubernetes sets
+        for a service called ``anysched`` is passed over.
 
         Args:
             environ: the environment; ``os.environ`` if None.
@@ -262,6 +270,7 @@ def environment(environ: Mapping[str, str] | None = None, *, env_file: str | Pat
         name.removeprefix(_PREFIX): value.strip()
         for name, value in found.items()
         if name.startswith(_PREFIX) and not name.startswith(f"{_PREFIX}TEST_") and value.strip()
+        if not re.fullmatch(_LINK, f"{name}={value}")
     }
     backend = ours.pop("BACKEND", None)
     namespace = ours.pop("NAMESPACE", DEFAULT_NAMESPACE)

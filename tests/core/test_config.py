@@ -127,6 +127,30 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         assert (None, "anysched", SchedulerConfig()) == (found.backend, found.namespace, found.config)
 
 
+def test_what_kubernetes_says_of_a_service_is_passed_over() -> None:
+    """One that is called `anysched`, or `anysched-web`, gives every container these. A typing error stays one.
+
+    Break: no container of that cluster starts.
+    """
+    links = {
+        "SERVICE_HOST": "10.0.0.11",
+        "SERVICE_PORT": "6379",
+        "SERVICE_PORT_HTTP": "6379",
+        "PORT": "tcp://10.0.0.11:6379",
+        "PORT_6379_TCP": "tcp://10.0.0.11:6379",
+        "PORT_6379_TCP_PROTO": "tcp",
+        "PORT_6379_TCP_PORT": "6379",
+        "PORT_6379_TCP_ADDR": "10.0.0.11",
+    }
+    environ = {f"{prefix}{name}": value for prefix in ("ANYSCHED_", "ANYSCHED_WEB_") for name, value in links.items()}
+
+    assert SchedulerConfig() == SchedulerConfig.from_env(environ, env_file=None)
+
+    for name in ("ANYSCHED_PORT", "ANYSCHED_SERVICE", "ANYSCHED_WEB_PORT"):
+        with pytest.raises(InvalidConfig, match=f"invalid setting '{name}'"):
+            SchedulerConfig.from_env({name: "6379"}, env_file=None)
+
+
 def test_an_empty_variable_takes_back_what_the_file_says(tmp_path: Path) -> None:
     """The environment wins over the file, also where all it says is nothing."""
     file = tmp_path / ".env"
