@@ -436,6 +436,32 @@ async def test_a_failed_run_can_be_retried_by_hand() -> None:
             await run.retry()
 
 
+async def test_those_of_one_job_are_found_among_however_many_others() -> None:
+    """The limit counts what is retried, the newest of these first, not what is looked at.
+
+    Break: of ten runs that failed before the newest thousand of another job, none is retried.
+    """
+    scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))
+
+    async def work() -> None:
+        raise ValueError
+
+    once = RetryPolicy(max_retries=0)
+    rare, common = scheduler.job(name="a", retry=once)(work), scheduler.job(name="b", retry=once)(work)
+
+    async with scheduler.running():
+        runs = await scheduler.enqueue(*[rare.bind() for _ in range(10)])
+        await anyio.sleep(1)
+        await scheduler.enqueue(*[common.bind() for _ in range(1_500)])
+        await anyio.sleep(1)
+        assert 1_510 == (await scheduler.totals()).failed_kept
+        await scheduler.pause_queue("default")
+
+        assert [3, 7, 0] == [await scheduler.retry_failed(job="a", limit=limit) for limit in (3, 1_000, 1_000)]
+        assert {"ready"} == {await run.status() for run in runs}
+        assert [0, 1_000, 500] == [await scheduler.retry_failed(limit=limit) for limit in (0, 1_000, 1_000)]
+
+
 async def test_all_failed_runs_can_be_retried_together() -> None:
     """Those of one job, or all."""
     scheduler = Scheduler(config=SchedulerConfig(on_error=lambda error, context: None))

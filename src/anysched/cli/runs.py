@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -79,7 +80,7 @@ def retry_runs(arguments: Namespace) -> int:
             await scheduler.retry_run(run_id)
 
         if arguments.all_failed:
-            count = await scheduler.retry_failed(job=arguments.job, queue=arguments.queue)
+            count = await scheduler.retry_failed(job=arguments.job, queue=arguments.queue, limit=sys.maxsize)
             print(f"{count} runs are ready again")
 
     return with_open(arguments, retry)

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from anyio.lowlevel import checkpoint
 
-from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
+from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, RunRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import ErrorContext, SchedulerConfig
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
@@ -286,16 +286,28 @@ class Managing(RunHome, ABC):
         Args:
             job: only of this job.
             queue: only of this queue.
-            limit: at most so many.
+            limit: at most so many, the newest of these.
         """
         backend = self._backend("retry_failed")
-        revived = 0
+        # All first: a run that is revived is no longer in the list, and one that fails again at once is, again.
+        found: dict[str, None] = {}
+        cursor = ""
 
-        for info in await self.runs(status=RunStatus.FAILED, queue=queue, limit=limit):
-            if job is None or info.job == job:
-                revived += await backend.revive(info.id) == RunStatus.FAILED
+        while len(found) < limit:
+            page = await backend.list_runs(status=RunStatus.FAILED.value, queue=queue, cursor=cursor, limit=_PAGE)
+            readable = [record for record in page.runs if isinstance(record, RunRecord)]
+            found.update((record.id, None) for record in readable if job in (None, record.job))
+            cursor = page.cursor
 
-        return revived
+            if not cursor:
+                break
+
+        chosen = list(found)[: max(limit, 0)]
+
+        if not chosen:
+            await checkpoint()
+
+        return sum([await backend.revive(run_id) == RunStatus.FAILED for run_id in chosen])  # noqa: ASYNC910 - as above
 
     # --- inside ------------------------------------------------------------------------------------------------
 
