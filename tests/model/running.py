@@ -78,6 +78,7 @@ nodes = {
     "ttl_ms": st.sampled_from((60_000, 4_000_000, 3_000, 20)),
     "jobs": st.sampled_from((JOBS, JOBS, JOBS, ("a",), ("b", "c"))),
     "program": st.sampled_from(("", *PROGRAMS)),
+    "failed_ttl_ms": st.sampled_from((0, 0, 20_000, 9_000_000)),
 }
 
 
@@ -185,11 +186,11 @@ class RunMachine(Machine):
     # --- runs, from a worker ------------------------------------------------------------------------------------
 
     @rule(again=st.none() | a_number, **nodes)
-    def join(self, again: int | None, ttl_ms: int, jobs: tuple[str, ...], program: str) -> None:
+    def join(self, again: int | None, **fields: Any) -> None:
         # An id is never used again once its node was lost.
         known = self.live_nodes
         node_id = known[-1 - again % len(known)] if again is not None and known else self.fresh("n")
-        info = NodeInfo(id=node_id, ttl_ms=ttl_ms, jobs=jobs, queues=QUEUES, program=program)
+        info = NodeInfo(id=node_id, queues=QUEUES, **fields)
         self.nodes = [*(name for name in self.nodes if name != node_id), node_id]
         self.do("join", lambda backend: backend.join(info), node_id)
 

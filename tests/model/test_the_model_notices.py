@@ -68,7 +68,7 @@ IN_LUA: dict[str, Break] = {
     ),
     "now comes from elsewhere": (
         RunMachine,
-        Edit("{NOW = tonumber(NOW_TEXT),", "{NOW = NOW_TEXT + #ARGV[1] % 2,"),
+        Edit("{NOW = tonumber(NOW_TEXT),", "{NOW = NOW_TEXT + #(ARGV[1] or '') % 2,"),
     ),
     "a repeated claim claims anew": (
         RunMachine,

@@ -11,7 +11,15 @@ import anyio
 import pytest
 from anyio import create_task_group
 
-from anysched import BackendUnavailable, MemoryBackend, RunStatus, Scheduler, SchedulerConfig, current_run
+from anysched import (
+    BackendUnavailable,
+    MemoryBackend,
+    RunNotFound,
+    RunStatus,
+    Scheduler,
+    SchedulerConfig,
+    current_run,
+)
 from anysched.backends.records import WorkReply
 from anysched.clock import now
 from anysched.testing import sleep_until_instant
@@ -218,6 +226,44 @@ async def test_the_runs_of_a_dead_node_come_back_within_its_lease_and_a_second()
     assert [("dying", 0, 1), ("living", seen[1][1], 1)] == seen
     assert 15 <= seen[1][1] <= 16.001
     assert (1, 1) == (info.crashes, info.attempt)
+
+
+async def test_what_is_poison_is_kept_as_long_as_any_failed_run() -> None:
+    """For `failed_ttl`, as its nodes were told: whoever looks on Monday finds what took them down on Saturday.
+
+    Break: it goes with what was cancelled, after `result_ttl`.
+    """
+    shared = MemoryBackend()
+    config = SchedulerConfig(result_ttl="1m", failed_ttl="48h")
+    watching = Scheduler(Freezer(shared), config=config)
+
+    async with watching, create_task_group() as group:
+        run = await watching.job(name="work")(_freeze).enqueue()
+        await group.start(partial(watching.run, queues=["other"]))
+
+        for _ in range(3):
+            frozen = Freezer(shared)
+            dying = Scheduler(frozen, config=config)
+            dying.job(name="work")(partial(_freeze, frozen))
+            group.start_soon(dying.run)
+            await anyio.sleep(20)
+
+        assert RunStatus.FAILED == await watching.run_status(run.id)
+        group.cancel_scope.cancel()
+
+    async with watching:
+        await anyio.sleep(47 * 3600)
+        assert RunStatus.FAILED == await watching.run_status(run.id)
+        await anyio.sleep(3600)
+
+        with pytest.raises(RunNotFound):
+            await watching.run_status(run.id)
+
+
+async def _freeze(backend: Freezer | None = None) -> None:
+    assert backend is not None
+    backend.frozen = True
+    await anyio.sleep(3600)
 
 
 async def test_a_node_that_loses_its_lease_cancels_what_it_runs_and_joins_anew() -> None:

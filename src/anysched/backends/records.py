@@ -115,8 +115,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         expires_at_ms: it must have been started by this instant; 0: no limit. The earlier of the two holds.
         deadline_ms: it must have ended by this instant; 0: no limit. Backends only pass it on.
         deadline_after_ms: likewise, this long after the backend's now; the earlier of the two is what is passed on.
-        ttl_ms: how long the final record is kept if the backend itself ends the run (cancelled before it ran, expired,
-            poisoned), at least 10,000. An outcome brings its own.
+        ttl_ms: how long the final record is kept if the backend itself ends the run (cancelled before it ran, expired),
+            at least 10,000. An outcome brings its own, and the node that poison was on last has its own.
     """
 
     id: str
@@ -311,6 +311,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
         id: made anew at each start; also its inbox.
         program: names the set of declared entries; nodes of one version of one program share it.
         facts: what people are shown (host, process, version, capacity), as JSON text.
+        failed_ttl_ms: how long the final record of a run is kept that is poison, if this node was the last that it took
+            down; 0: as long as of one that was cancelled.
     """
 
     id: str
@@ -319,6 +321,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...] = ()
     program: str = ""
     facts: str = ""
+    failed_ttl_ms: int = 0
 
 
 Held = tuple[str, int]

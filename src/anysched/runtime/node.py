@@ -46,6 +46,7 @@ from anysched.executor import Executor
 from anysched.identifiers import make_node_id
 from anysched.job import Job
 from anysched.lock import Lock
+from anysched.options import SHORTEST_TTL_MS
 from anysched.registry import Declaration
 from anysched.runtime.accepting import opened_lifespan
 from anysched.runtime.attempting import Attempting, Interruption
@@ -325,6 +326,7 @@ class Node:
             queues=tuple(self.queues),
             program=self.reconciling.program if self.schedules else "",
             facts=msgspec.json.encode(facts).decode(),
+            failed_ttl_ms=max(self.config.failed_ttl // _MS, SHORTEST_TTL_MS),
         )
 
     # --- what the loops tell -----------------------------------------------------------------------------------

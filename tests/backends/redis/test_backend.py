@@ -323,3 +323,21 @@ async def test_an_error_of_a_script_names_no_arguments(backend: RedisBackend, st
         await backend.list_queues()
 
     await backend.time_ms()
+
+
+@pytest.mark.parametrize(("told_ms", "kept_ms"), [(7_200_000, 7_200_000), (0, 60_000)])
+async def test_poison_is_kept_as_its_last_node_said(
+    backend: RedisBackend, store: RespConnection, told_ms: int, kept_ms: int
+) -> None:
+    """As every run that has failed; as one that was cancelled, if that node said nothing."""
+    await backend.enqueue([NewRun(id="a", job="job", ttl_ms=60_000)])
+
+    for name in "123":
+        node = NodeInfo(id=name, ttl_ms=20, jobs=("job",), queues=("default",), failed_ttl_ms=told_ms)
+        await backend.join(node)
+        assert 1 == len((await backend.work(name, (), claim(1))).runs)
+        await anyio.sleep(0.03)
+        await backend.join(NodeInfo(id="other", ttl_ms=LATER))
+        await backend.work("other", (), claim(int(name)))
+
+    assert kept_ms - 10_000 < int(store.command("PTTL", "{anysched}:run:a")) <= kept_ms

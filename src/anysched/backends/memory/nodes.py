@@ -134,7 +134,7 @@ def _empty(state: State, node: Node) -> None:
         run = state.runs[run_id]
 
         if node.crashed and not run.cancel_requested:
-            _crash(state, run)
+            _crash(state, run, node)
         else:
             moves.return_run(state, run)
 
@@ -142,7 +142,7 @@ def _empty(state: State, node: Node) -> None:
         state.emptying.remove(node)
 
 
-def _crash(state: State, run: Run) -> None:
+def _crash(state: State, run: Run, node: Node) -> None:
     run.crashed_ms = [at for at in run.crashed_ms if state.now - at < POISON_WINDOW_MS] + [state.now]
 
     if len(run.crashed_ms) < POISON_CRASHES:
@@ -150,4 +150,4 @@ def _crash(state: State, run: Run) -> None:
         return
 
     moves.add_error(run, POISON_ERROR)
-    moves.finish(state, run, "failed")
+    moves.finish(state, run, "failed", node.info.failed_ttl_ms or None)

@@ -12,7 +12,7 @@ local id = node[NODE.id]
 
 redis.call(
   'HSET', keys.node(id), 'ttl_ms', node[NODE.ttl_ms], 'program', node[NODE.program], 'facts', node[NODE.facts],
-  'queues', cmsgpack.pack(node[NODE.queues])
+  'queues', cmsgpack.pack(node[NODE.queues]), 'failed_ttl_ms', node[NODE.failed_ttl_ms]
 )
 redis.call('DEL', keys.jobs(id))
 records.in_chunks('SADD', keys.jobs(id), node[NODE.jobs])

@@ -111,7 +111,7 @@ function nodes.next_look(node)
   return math.min(instant, nodes.LATEST)
 end
 
-function nodes.crash(id, run)
+function nodes.crash(id, run, node)
   local times = {}
 
   for at in string.gmatch(run.crash_times or '', '%d+') do
@@ -126,8 +126,10 @@ function nodes.crash(id, run)
   if #times < POISON_CRASHES then
     moves.return_run(id, run)
   else
+    local known = records.pick(keys.node(node), {'failed_ttl_ms'})
+    local ttl_ms = records.whole(known and known.failed_ttl_ms) or 0
     moves.add_error(id, POISON_ERROR)
-    moves.finish(id, run, 'failed')
+    moves.finish(id, run, 'failed', ttl_ms > 0 and ttl_ms)
   end
 end
 
@@ -145,7 +147,7 @@ function nodes.empty(node, crashed)
       redis.call('HSET', keys.run(id), 'taken', run.token or 0)
 
       if crashed and not run.cancel_requested then
-        nodes.crash(id, run)
+        nodes.crash(id, run, node)
       else
         moves.return_run(id, run)
       end
