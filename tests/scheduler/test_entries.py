@@ -18,6 +18,7 @@ from anysched import (
     Once,
     PayloadTooLarge,
     RetryPolicy,
+    RunNotFound,
     Scheduler,
     SchedulerConfig,
     current_run,
@@ -480,3 +481,29 @@ async def test_a_schedule_that_never_fires_is_finished_from_the_start() -> None:
         assert ("finished", None) == (entry.status, entry.next_run_at)
         soon = await scheduler.add(Every("1s"), job.bind(), id="soon")
         assert at(1) == soon.next_run_at
+
+
+@pytest.mark.parametrize(("of_job", "seconds"), [(None, 3 * 3600), ("2m", 120)])
+async def test_a_fire_that_is_cancelled_before_it_runs_is_kept_like_any_run(of_job: str | None, seconds: int) -> None:
+    """For the `result_ttl` of its job, else of the configuration; so is what was triggered.
+
+    Break: for an hour, whatever was said.
+    """
+    scheduler = Scheduler(config=SchedulerConfig(result_ttl="3h"))
+    scheduler.once(at(20), id="e")(scheduler.job(name="note", result_ttl=of_job)(lambda: None))
+
+    async with scheduler.running(queues=[]):
+        await sleep_until_instant(at(20.5))
+        await scheduler.trigger("e", overlap="allow")
+        ids = [info.id for info in await scheduler.runs()]
+
+        for run_id in ids:
+            await scheduler.cancel_run(run_id)
+
+        await anyio.sleep(seconds - 1)
+        assert ["cancelled"] * 2 == [await scheduler.run_status(run_id) for run_id in ids]
+        await anyio.sleep(1)
+
+        for run_id in ids:
+            with pytest.raises(RunNotFound):
+                await scheduler.run_status(run_id)

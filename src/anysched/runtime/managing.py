@@ -28,7 +28,7 @@ from anysched.registry import PolicyOptions
 from anysched.run import RunInfo, RunStatus
 from anysched.run_handle import Run, RunHome
 from anysched.runtime.replacing import entry_write, put_entry, surrender
-from anysched.runtime.requesting import check_size, entry_of, entry_run, run_info
+from anysched.runtime.requesting import check_size, entry_of, entry_run, kept_ms, run_info
 from anysched.runtime.telling import Teller
 from anysched.schedules import Schedule, parse_schedule
 
@@ -205,7 +205,8 @@ class Managing(RunHome, ABC):
         spec = EntrySpec.from_text(record.spec)
         policy = EntryPolicy(overlap=overlap) if overlap is not None else spec.policy
         run_id = make_run_id(now_ms())
-        run = entry_run(entry_id, spec, await backend.time_ms(), run_id=run_id)
+        ttl_ms = kept_ms(spec.options, self.jobs.get(spec.job), self.config)
+        run = entry_run(entry_id, spec, await backend.time_ms(), ttl_ms=ttl_ms, run_id=run_id)
         answer = await backend.trigger(entry_id, run, overlap=policy.overlap)
 
         if answer is None:

@@ -58,6 +58,7 @@ from anysched.runtime.leasing import Leasing
 from anysched.runtime.listening import Listening
 from anysched.runtime.persisting import Outage, persist
 from anysched.runtime.reconciling import Reconciling
+from anysched.runtime.requesting import kept_ms
 from anysched.runtime.services import open_services
 from anysched.runtime.settling import Settling
 from anysched.runtime.stopping import Stopping
@@ -164,6 +165,7 @@ class Node:
             outage=self.outage,
             tick_interval=config.tick_interval.total_seconds(),
             node_id=lambda: self.leasing.node.id,
+            kept_ms=lambda spec: kept_ms(spec.options, self.jobs.get(spec.job), self.config),
         )
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:

@@ -10,16 +10,17 @@ from msgspec.structs import replace
 
 from anysched.attempt_errors import decode_attempt
 from anysched.backends import Backend, Corrupt, DueEntry, Enqueued, EntryRecord, Fire, NewRun, RunRecord
+from anysched.backends.records import DEFAULT_TTL_MS
 from anysched.clock import from_ms, from_ms_or_none, now_ms, to_ms
 from anysched.config import SchedulerConfig
 from anysched.entry import Entry, EntryRun, EntrySpec, FirePlan
 from anysched.errors import CannotDecode, PayloadTooLarge, RecordCorrupt
 from anysched.identifiers import fire_run_id, make_run_ids
-from anysched.job import BoundJob
+from anysched.job import BoundJob, Job
 from anysched.options import decode_options, metadata_size
 from anysched.run import Attempt, RunInfo, RunStatus
 
-__all__ = ["check_size", "entry_fire", "entry_of", "entry_run", "jobs_of_found", "new_runs", "run_info"]
+__all__ = ["check_size", "entry_fire", "entry_of", "entry_run", "jobs_of_found", "kept_ms", "new_runs", "run_info"]
 
 _PAGE = 100
 """Records that are asked for at once. Each may be as large as max_payload allows."""
@@ -40,11 +41,22 @@ def new_runs(bounds: Sequence[BoundJob[Any]], *, config: SchedulerConfig) -> lis
         # They are the same for most that are made at once.
         if bound.job is not job or bound.settings is not settings:
             job, settings = bound.job, bound.settings
-            ttl_ms = decode_options(settings.options).kept_for(job.result_ttl, config.result_ttl)
+            ttl_ms = kept_ms(settings.options, job, config)
 
         made.append(_new_run(bound, bound.settings.run_id or run_id, ttl_ms, config.max_payload))
 
     return made
+
+
+def kept_ms(options: str, job: Job[..., Any] | None, config: SchedulerConfig) -> int:
+    """How long a run is kept that the backend itself ends, as one that is cancelled before it ran.
+
+    Args:
+        options: the run's, as text.
+        job: its job, if that is known here.
+        config: the settings.
+    """
+    return decode_options(options).kept_for(None if job is None else job.result_ttl, config.result_ttl)
 
 
 def _new_run(bound: BoundJob[Any], run_id: str, ttl_ms: int, max_payload: int) -> NewRun:
@@ -99,13 +111,14 @@ async def jobs_of_found(answers: Sequence[Enqueued], backend: Backend) -> dict[s
     return jobs
 
 
-def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, run_id: str = "") -> NewRun:
+def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, ttl_ms: int, run_id: str = "") -> NewRun:
     """What is to be stored for one fire of an entry.
 
     Args:
         entry_id: the entry.
         spec: its description.
         fire_ms: the fire time.
+        ttl_ms: as :func:`kept_ms` gives it.
         run_id: default: made from the entry and the fire time, the same on every node.
     """
     return NewRun(
@@ -118,12 +131,13 @@ def entry_run(entry_id: str, spec: EntrySpec, fire_ms: int, *, run_id: str = "")
         deadline_after_ms=spec.deadline_after_ms,
         entry_id=entry_id,
         scheduled_for_ms=fire_ms,
+        ttl_ms=ttl_ms,
         options=spec.options,
     )
 
 
-def entry_fire(entry: DueEntry, spec: EntrySpec, plan: FirePlan) -> Fire:
-    """What is to be done about a due entry, in the words of storage."""
+def entry_fire(entry: DueEntry, spec: EntrySpec, plan: FirePlan, *, ttl_ms: int = DEFAULT_TTL_MS) -> Fire:
+    """What is to be done about a due entry, in the words of storage; its runs are kept as :func:`kept_ms` says."""
     return Fire(
         entry_id=entry.id,
         revision=entry.revision,
@@ -131,7 +145,7 @@ def entry_fire(entry: DueEntry, spec: EntrySpec, plan: FirePlan) -> Fire:
         next_ms=to_ms(plan.next_at) if plan.next_at is not None else 0,
         end=plan.end,
         after_ms=plan.after // timedelta(milliseconds=1),
-        runs=tuple(entry_run(entry.id, spec, to_ms(fire_at)) for fire_at in plan.fires),
+        runs=tuple(entry_run(entry.id, spec, to_ms(fire_at), ttl_ms=ttl_ms) for fire_at in plan.fires),
         missed=plan.missed,
         overlap=spec.policy.overlap,
         limit=spec.policy.limit or 0,

@@ -23,6 +23,7 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from anysched.backends import Backend, Corrupt, DueEntry, Fire, FireAnswer, TickReply
+from anysched.backends.records import DEFAULT_TTL_MS
 from anysched.clock import from_ms
 from anysched.config import ErrorContext
 from anysched.entry import EntrySpec, plan_fire
@@ -55,6 +56,7 @@ class Ticking:
         outage: told how the backend is doing.
         tick_interval: seconds after which it looks in any case.
         node_id: gives the id that this node goes by now.
+        kept_ms: how long a run of such an entry is kept that ends before it is begun.
     """
 
     backend: Backend
@@ -62,6 +64,7 @@ class Ticking:
     outage: Outage
     tick_interval: float
     node_id: Callable[[], str]
+    kept_ms: Callable[[EntrySpec], int] = field(default=lambda _: DEFAULT_TTL_MS)
     leads: bool = field(default=False, init=False)
     ticks: int = field(default=0, init=False)
     fired: int = field(default=0, init=False)
@@ -123,12 +126,13 @@ class Ticking:
                 now=from_ms(now_ms),
                 run_count=entry.run_count,
             )
+            ttl_ms = self.kept_ms(spec)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it is wrong with this entry alone
             self._skipped.add(entry.id)
             self._report(entry, error)
             return None
 
-        return entry_fire(entry, spec, plan)
+        return entry_fire(entry, spec, plan, ttl_ms=ttl_ms)
 
     def _pause(self, reply: TickReply) -> float:
         """Seconds until there may be something to fire."""
