@@ -12,7 +12,7 @@ import pytest
 from attrs import frozen
 
 from anysched import Every, Schedule, Scheduler
-from anysched.cli import records
+from anysched.cli import records, runs
 from anysched.entry import spec
 from anysched.schedules import base
 
@@ -215,6 +215,20 @@ def test_ids_with_a_colon_are_ids(call: Call, redis_url: str, monkeypatch: pytes
     status, _, err = call("runs", "retry", *ids)
     assert 1 == status
     assert f"'{ids[0]}'" in err
+
+
+def test_a_search_that_was_not_finished_says_so(call: Call, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that there are none of that job; one that has found enough says nothing."""
+    monkeypatch.setattr(runs, "_MOST_LOOKED_AT", 2)
+    done(call, "enqueue", target, "fail", '"sorry"')
+
+    for _ in "12":
+        done(call, "enqueue", target, "add", "1")
+
+    status, out, err = call("runs", "ls", target, "--job", "fail")
+    assert (0, "no runs") == (status, out.strip())
+    assert "no more than 2 runs were looked at" in err
+    done(call, "runs", "ls", target, "--job", "add", "--limit", "2")
 
 
 def test_an_application_is_one_beside_an_address(

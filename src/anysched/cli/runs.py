@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
+from anysched.cli.carrying import warn
 from anysched.cli.enqueueing import instant_from_text, length_from_text
 from anysched.cli.failures import UsageError
 from anysched.cli.loading import names_application
@@ -26,8 +27,11 @@ def list_runs(arguments: Namespace) -> int:
 
     async def show(scheduler: Scheduler) -> None:
         limit = arguments.limit if arguments.job is None else _MOST_LOOKED_AT
-        runs = await scheduler.runs(status=arguments.status, queue=arguments.queue, limit=limit)
-        runs = [run for run in runs if arguments.job in (None, run.job)][: arguments.limit]
+        found = await scheduler.runs(status=arguments.status, queue=arguments.queue, limit=limit)
+        runs = [run for run in found if arguments.job in (None, run.job)][: arguments.limit]
+
+        if len(found) == _MOST_LOOKED_AT and len(runs) < arguments.limit:
+            warn(f"no more than {_MOST_LOOKED_AT:,} runs were looked at: --status and --queue make them fewer")
 
         if arguments.json:
             show_json([run_record(run) for run in runs])
