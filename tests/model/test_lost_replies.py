@@ -82,6 +82,7 @@ class TestRedisWhoseRepliesAreLost(BackendConformance):
     # Each call does one share of the work that is due; two calls do two.
     test_one_dead_node_at_a_time_is_reaped: Any = None
     test_a_node_with_many_runs_is_reaped_in_portions: Any = None
+    test_so_many_entries_are_retired_in_a_call: Any = None
 
     @pytest.fixture
     def hand(self) -> Hand:
