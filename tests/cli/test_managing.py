@@ -265,6 +265,23 @@ def test_failed_runs_are_retried(call: Call, start, target: str) -> None:
     assert 1 == call("runs", "retry", target, run_id)[0]
 
 
+def test_live_runs_are_cancelled(call: Call, target: str) -> None:
+    """By id, or all at once, of one queue, job or status; what it takes is one of the two."""
+    ids = [done(call, "enqueue", target, "add", "1", "--queue", queue) for queue in ("mail", "mail", "low")]
+    later = done(call, "enqueue", target, "add", "1", "--queue", "mail", "--delay", "1h")
+
+    said = "{} runs are cancelled, or were asked to stop"
+    assert said.format(0) == done(call, "runs", "cancel", target, "--all", "--job", "fail")
+    assert said.format(1) == done(call, "runs", "cancel", target, "--all", "--queue", "mail", "--status", "scheduled")
+    assert said.format(2) == done(call, "runs", "cancel", target, "--all", "--queue", "mail")
+    assert said.format(1) == done(call, "runs", "cancel", target, "--all")
+    statuses = {read(call, "runs", "show", target, run_id)["status"] for run_id in (*ids, later)}
+    assert {"cancelled"} == statuses
+
+    for words in ((), (later, "--all"), (later, "--queue", "mail"), ("--all", "--status", "failed")):
+        assert 2 == call("runs", "cancel", target, *words)[0]
+
+
 def test_queues_nodes_and_numbers(call: Call, start, target: str) -> None:
     """Queues are paused and resumed, nodes are seen while they live, and all is counted."""
     done(call, "enqueue", target, "add", "1", "--queue", "mail")

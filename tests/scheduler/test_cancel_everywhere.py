@@ -147,6 +147,10 @@ async def retry_failed(scheduler: Scheduler, number: int) -> Any:
     return await scheduler.retry_failed()
 
 
+async def cancel_runs(scheduler: Scheduler, number: int) -> Any:
+    return await scheduler.cancel_runs()
+
+
 async def hold(scheduler: Scheduler, number: int) -> Any:
     async with scheduler.lock("reports"):
         await anyio.sleep(1)
@@ -159,7 +163,7 @@ async def hold_at_once(scheduler: Scheduler, number: int) -> Any:
 
 OPERATIONS = [
     *(enqueue, enqueue_many, result, info, find, cancel, reschedule, retry, add, replace, pause, resume, trigger),
-    *(remove, look, pause_queue, retry_failed, hold, hold_at_once),
+    *(remove, look, pause_queue, retry_failed, cancel_runs, hold, hold_at_once),
 ]
 
 

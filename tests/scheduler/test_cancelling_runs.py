@@ -13,6 +13,7 @@ from anyio import from_thread, to_thread
 from anysched import (
     Backend,
     Executor,
+    InvalidOption,
     RetryPolicy,
     RunCancelled,
     RunStatus,
@@ -62,6 +63,48 @@ async def test_a_run_that_was_not_started_never_is() -> None:
         await anyio.sleep(200)
         assert ["first"] == begun
         assert 1 == since_start() - 200
+
+
+async def test_live_runs_are_cancelled_together() -> None:
+    """Of a status, a job or a queue, or all; what has not begun first, and what has ended stays as it is.
+
+    Break: as those that run are cancelled, those that wait for their slots begin.
+    """
+    scheduler = Scheduler(executor=Executor(max_concurrent=2))
+    begun: list[str] = []
+
+    async def work(name: str) -> None:
+        begun.append(name)
+        await anyio.sleep(60 if name else 0)
+
+    first, second = scheduler.job(work, name="first"), scheduler.job(work, name="second")
+
+    async with scheduler.running():
+        ended = await first.enqueue("")
+        await ended.result()
+        await scheduler.enqueue(first.bind("a"), second.bind("b"))
+        await anyio.sleep(1)
+        slow = second.options(queue="slow")
+        await scheduler.enqueue(*[first.bind("c") for _ in range(500)], second.bind("d"), slow.bind("e"))
+        await first.options(delay="1h").enqueue("f")
+
+        assert 1 == await scheduler.cancel_runs(queue="slow")
+        assert 1 == await scheduler.cancel_runs(status="scheduled")
+        assert [7, 0] == [await scheduler.cancel_runs(status=RunStatus.READY, limit=limit) for limit in (7, 0)]
+        assert 1 == await scheduler.cancel_runs(job="second")  # "d" was among the newest
+        assert 495 == await scheduler.cancel_runs(job="first")
+        assert 0 == await scheduler.cancel_runs(job="none")
+        await anyio.sleep(1)
+        assert (0, 0, 1, 505) == (
+            *((totals := await scheduler.totals()).running, totals.ready),
+            *(totals.succeeded, totals.cancelled),
+        )
+
+        with pytest.raises(InvalidOption, match=r"'succeeded'.*waiting, scheduled"):
+            await scheduler.cancel_runs(status="succeeded")
+
+    assert {"", "a", "b"} == {name for name in begun if name != "c"}
+    assert begun.count("c") <= 1  # in the place of "b"
 
 
 async def test_a_running_one_is_cancelled_wherever_it_runs() -> None:

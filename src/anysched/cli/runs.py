@@ -58,26 +58,23 @@ def show_run(arguments: Namespace) -> int:
 
 def cancel_runs(arguments: Namespace) -> int:
     """Carry out ``anysched runs cancel``."""
-    ids = _ids_of(arguments)
+    ids = _ids_or_all(arguments, "all", ("status", "job", "queue"))
 
     async def cancel(scheduler: Scheduler) -> None:
         for run_id in ids:
             await scheduler.cancel_run(run_id)
+
+        if arguments.all:
+            wanted = {name: getattr(arguments, name) for name in ("status", "job", "queue")}
+            count = await scheduler.cancel_runs(**wanted, limit=sys.maxsize)
+            print(f"{count} runs are cancelled, or were asked to stop")
 
     return with_open(arguments, cancel)
 
 
 def retry_runs(arguments: Namespace) -> int:
     """Carry out ``anysched runs retry``."""
-    ids = _ids_of(arguments)
-
-    if bool(ids) == arguments.all_failed:
-        taken = f" ({arguments.target!r} was taken for an application)" if arguments.target and not ids else ""
-        message = f"say which: the ids of runs, or --all-failed{taken}"
-        raise UsageError(message)
-
-    if not arguments.all_failed and (arguments.job or arguments.queue):
-        raise UsageError("--job and --queue go with --all-failed")
+    ids = _ids_or_all(arguments, "all_failed", ("job", "queue"))
 
     async def retry(scheduler: Scheduler) -> None:
         for run_id in ids:
@@ -95,6 +92,30 @@ def reschedule_run(arguments: Namespace) -> int:
     at = instant_from_text(arguments.at) if arguments.at is not None else None
     delay = length_from_text("delay", arguments.delay) if arguments.delay is not None else None
     return with_open(arguments, lambda scheduler: scheduler.reschedule_run(arguments.id, at=at, delay=delay))
+
+
+def _ids_or_all(arguments: Namespace, every: str, filters: tuple[str, ...]) -> list[str]:
+    """The ids, or none where all are meant: one of the two has to be said.
+
+    Args:
+        arguments: the command line.
+        every: the option that means all.
+        filters: the options that go with that.
+    """
+    ids, means_all = _ids_of(arguments), getattr(arguments, every)
+    option = "--" + every.replace("_", "-")
+
+    if bool(ids) == means_all:
+        taken = f" ({arguments.target!r} was taken for an application)" if arguments.target and not ids else ""
+        message = f"say which: the ids of runs, or {option}{taken}"
+        raise UsageError(message)
+
+    if not means_all and any(getattr(arguments, name) for name in filters):
+        *most, last = [f"--{name}" for name in filters]
+        message = f"{', '.join(most)} and {last} go with {option}"
+        raise UsageError(message)
+
+    return ids
 
 
 def _ids_of(arguments: Namespace) -> list[str]:

@@ -17,10 +17,8 @@ __all__ = ["CommandParser", "build_parser"]
 
 _NEGATIVE_NUMBER = re.compile(r"-(?:\d+|\d*\.\d+)(?:[eE][+-]?\d+)?$")
 _LOOPS = ("asyncio", "uvloop", "trio")
-_STATUSES = (
-    *("waiting", "scheduled", "ready", "running", "retrying"),
-    *("succeeded", "failed", "cancelled", "expired"),
-)
+_LIVE = ("waiting", "scheduled", "ready", "running", "retrying")
+_STATUSES = (*_LIVE, "succeeded", "failed", "cancelled", "expired")
 _OVERLAPS = ("skip", "queue_one", "queue_all", "cancel_previous", "allow")
 
 
@@ -260,7 +258,11 @@ def _add_runs(commands: _Commands) -> None:
     retry = _asks(runs, "retry", "make failed runs ready again", f"{at}:retry_runs")
     reschedule = _asks(runs, "reschedule", "move a run to another time", f"{at}:reschedule_run")
     show.add_argument("id", metavar="ID", help="the run's id")
-    cancel.add_argument("ids", nargs="+", metavar="ID", help="ids of runs")
+    cancel.add_argument("ids", nargs="*", metavar="ID", help="ids of runs")
+    cancel.add_argument("--all", action="store_true", help="every run that has not ended")
+    cancel.add_argument("--status", choices=_LIVE, help="with --all: only of this status")
+    cancel.add_argument("--job", metavar="NAME", help="with --all: only of this job")
+    cancel.add_argument("--queue", metavar="NAME", help="with --all: only of this queue")
     retry.add_argument("ids", nargs="*", metavar="ID", help="ids of runs")
     retry.add_argument("--all-failed", action="store_true", help="every failed run")
     retry.add_argument("--job", metavar="NAME", help="with --all-failed: only of this job")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Unpack
 
@@ -36,6 +37,8 @@ __all__ = ["Managing"]
 
 _PAGE = 200
 _LONGEST_NOTE = 1_000  # characters
+_LIVE = (RunStatus.WAITING, RunStatus.SCHEDULED, RunStatus.RETRYING, RunStatus.READY, RunStatus.RUNNING)
+"""What has not begun comes first, so that nothing begins in the place of what is cancelled."""
 
 
 class Managing(RunHome, ABC):
@@ -290,25 +293,38 @@ class Managing(RunHome, ABC):
             limit: at most so many, the newest of these.
         """
         backend = self._backend("retry_failed")
-        # All first: a run that is revived is no longer in the list, and one that fails again at once is, again.
-        found: dict[str, None] = {}
-        cursor = ""
+        chosen = await _find(backend, (RunStatus.FAILED,), job, queue, limit)
+        return sum([await backend.revive(run_id) == RunStatus.FAILED for run_id in chosen])
 
-        while len(found) < limit:
-            page = await backend.list_runs(status=RunStatus.FAILED.value, queue=queue, cursor=cursor, limit=_PAGE)
-            readable = [record for record in page.runs if isinstance(record, RunRecord)]
-            found.update((record.id, None) for record in readable if job in (None, record.job))
-            cursor = page.cursor
+    async def cancel_runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        job: str | None = None,
+        queue: str | None = None,
+        limit: int = 1_000,
+    ) -> int:
+        """Cancel runs that have not ended, each as by :meth:`Run.cancel`; returns how many.
 
-            if not cursor:
-                break
+        What is enqueued meanwhile may be left: pause its queue first, or remove its entry.
 
-        chosen = list(found)[: max(limit, 0)]
+        Args:
+            status: only of this status, one of those of live runs.
+            job: only of this job.
+            queue: only of this queue.
+            limit: at most so many.
 
-        if not chosen:
-            await checkpoint()
+        Raises:
+            InvalidOption: there is no such status, or runs of it have ended.
+        """
+        backend = self._backend("cancel_runs")
+        wanted = _LIVE if status is None else (_status(status),)
 
-        return sum([await backend.revive(run_id) == RunStatus.FAILED for run_id in chosen])  # noqa: ASYNC910 - as above
+        if wanted[0].is_final:
+            raise InvalidOption("status", str(wanted[0]), f"one of {', '.join(_LIVE)}")
+
+        answers = [await backend.cancel(run_id) for run_id in await _find(backend, wanted, job, queue, limit)]
+        return sum(answer is not None and answer.requested for answer in answers)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
@@ -339,6 +355,33 @@ class Managing(RunHome, ABC):
     def _types(self, job: str) -> Any:
         known = self.jobs.get(job)
         return known.types if known is not None else None
+
+
+async def _find(
+    backend: Backend, statuses: Sequence[RunStatus], job: str | None, queue: str | None, limit: int
+) -> list[str]:
+    """The ids of runs, newest first within a status.
+
+    All before anything is done about them: what leaves a list, or comes into it again, moves what is behind it.
+    """
+    found: dict[str, None] = {}
+
+    for status in statuses:
+        cursor = ""
+
+        while len(found) < limit:
+            page = await backend.list_runs(status=status.value, queue=queue, cursor=cursor, limit=_PAGE)
+            readable = [record for record in page.runs if isinstance(record, RunRecord)]
+            found.update((record.id, None) for record in readable if job in (None, record.job))
+            cursor = page.cursor
+
+            if not cursor:
+                break
+
+    if not found:
+        await checkpoint()
+
+    return list(found)[: max(limit, 0)]  # noqa: ASYNC910 - each page is a checkpoint, and none at all is one above
 
 
 def _status(value: object) -> RunStatus:
