@@ -77,7 +77,9 @@ _PHRASES = {
     "unknown command": "UNKNOWN",
     "unknown subcommand": "UNKNOWN",
     "Unknown Redis command": "UNKNOWN",
+    "Unknown command called": "UNKNOWN",  # Valkey's for the same
     "The user executing the script can't": "NOPERM",
+    "ACL failure in script": "NOPERM",  # the same, from Redis 7.2 on
     "DB index is out of range": "DBINDEX",
     "invalid DB index": "DBINDEX",
     "without any password configured": "WRONGPASS",
