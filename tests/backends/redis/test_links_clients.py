@@ -22,6 +22,7 @@ from anysched.testing.servers import RedisServer
 ECHO = Script("echo", "return {ARGV[1], 7, false}")
 COUNT = Script("count", "return redis.call('INCR', KEYS[1])")
 RAW = [b"\xff\x00", 7, None]
+OLD_REDIS_PY = tuple(map(int, redis.__version__.split(".")[:2])) < (6, 2)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,9 @@ async def test_either_protocol_will_do(server: RedisServer, options: dict[str, A
     """redis-py lets its user choose, and parses in Python without hiredis; replies, maps and messages are the same."""
     if anyio_backend_name == "trio":
         pytest.skip("redis-py does not run on Trio")
+
+    if options.get("parser_class") is _AsyncRESP3Parser and OLD_REDIS_PY:
+        pytest.skip("beside hiredis, redis-py before 6.2 keeps the messages to itself that come over RESP3 in Python")
 
     arrived = anyio.Event()
 
