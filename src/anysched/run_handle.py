@@ -52,12 +52,15 @@ class Run(msgspec.Struct, Generic[R_co], frozen=True, eq=False, weakref=True):
     Attributes:
         id: the run's id.
         job: the job's name.
+        created: whether it was made by the call that gave this handle; False: it was there already, by its id or its
+            key, or was looked up. (Of a ``run_id`` that is repeated, as after a lost reply, that is not known.)
     """
 
     id: str
     job: str
     _home: RunHome
     _types: JobTypes | None = None
+    created: bool = False
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Run) else NotImplemented

@@ -56,6 +56,37 @@ async def test_a_key_names_a_run_while_it_is_live() -> None:
     assert ["Ada", "Dan"] == calls
 
 
+async def test_a_handle_says_whether_its_run_was_made() -> None:
+    """By this call, and not by an earlier one, of whatever id or key; a request that arrived twice has made it.
+
+    Break: a client that sends again after a lost reply says of each run that it was there already.
+    """
+
+    class Twice(MemoryBackend):
+        async def enqueue(self, runs: Sequence[Any]) -> Any:
+            await super().enqueue(runs)
+            return await super().enqueue(runs)
+
+    for is_doubled in (False, True):
+        scheduler = Scheduler(Twice() if is_doubled else None)
+        job = scheduler.job(name="job")(_succeed)
+
+        async with scheduler:
+            keyed, named = job.options(key="k", delay="1h"), job.options(run_id="one")
+            assert [True, False] == [(await keyed.enqueue()).created for _ in "12"]
+            assert [True, False, True] == [
+                run.created for run in await scheduler.enqueue(job.bind(), keyed.bind(), job.bind())
+            ]
+            # Of an id that the caller has chosen nobody knows who was first, if the first reply is lost.
+            assert [not is_doubled, False] == [(await named.enqueue()).created for _ in "12"]
+            assert not (await scheduler.get_run("one")).created
+            found = await scheduler.find(key="k")
+            assert found is not None and not found.created
+            await scheduler.add("@hourly", job.bind(), id="entry")
+            triggered = await scheduler.trigger("entry")
+            assert triggered is not None and triggered.created
+
+
 async def test_two_of_one_step_with_one_key_are_one_run() -> None:
     """The second of a batch finds the first."""
     scheduler = Scheduler()

@@ -215,7 +215,7 @@ class Managing(RunHome, ABC):
         if answer is None:
             raise EntryNotFound(entry_id)
 
-        return Run(run_id, spec.job, self, self._types(spec.job)) if answer.made else None
+        return Run(run_id, spec.job, self, self._types(spec.job), created=True) if answer.made else None
 
     async def remove(self, entry_id: str) -> None:
         """Remove an entry. Its live runs go on; those that wait for them are cancelled.

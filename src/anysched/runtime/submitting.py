@@ -71,7 +71,8 @@ class Submitting:
             answers, jobs = await self._store(batch)
 
             for bound, run, answer in zip(bounds[start:], batch, answers, strict=False):
-                handles.append(Run(answer.id, bound.job.name, self.home, bound.job.types))
+                created = _is_new(bound, run, answer)
+                handles.append(Run(answer.id, bound.job.name, self.home, bound.job.types, created))
 
                 if jobs and jobs.get(answer.id, run.job) != run.job:
                     key = "" if answer.id == run.id else run.key
@@ -79,9 +80,9 @@ class Submitting:
                     refused = refused or RunExists(answer.id, jobs[answer.id], key=key)
 
             if self.teller.listened_to:
-                for run, answer in zip(batch, answers, strict=True):
-                    job = jobs.get(answer.id, run.job)
-                    self.teller.tell(RunEnqueued(at=now(), run_id=answer.id, job=job, created=answer.created))
+                for handle, run in zip(handles[start:], batch, strict=True):
+                    job = jobs.get(handle.id, run.job)
+                    self.teller.tell(RunEnqueued(at=now(), run_id=handle.id, job=job, created=handle.created))
 
         if refused is not None:
             self.teller.report(refused, ErrorContext(kind="enqueue", job=refused_job))
@@ -107,3 +108,8 @@ class Submitting:
         except AnySchedError as error:
             self.teller.report(error, ErrorContext(kind="enqueue", job=batch[0].job))
             raise
+
+
+def _is_new(bound: BoundJob[Any], run: NewRun, answer: Enqueued) -> bool:
+    """Whether the call made the run. It did if the id was made for it, also if its request arrived twice."""
+    return answer.created or (answer.id == run.id and not bound.settings.run_id)
