@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
+from zlib import crc32
 
 import coredis  # noqa: F401 - see below
 import pytest
-
-from .turns import take_turns
 
 pytest_plugins = ["pytester"]
 
@@ -74,6 +75,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     loops = LOOPS | (MORE_LOOPS if "all_loops" in metafunc.fixturenames else {})
     metafunc.parametrize("anyio_backend", loops.values(), ids=loops.keys(), indirect=True, scope="module")
+
+
+# --- slow tests: most of them wait, whatever the loop ---------------------------------------------------------------
+
+LOOP = re.compile(r"asyncio\+?\w*|trio")
+
+
+def take_turns(items: Iterable[pytest.Item]) -> None:
+    """Let the default run have each slow test on one loop, in turn; the nightly has the rest."""
+    for item in items:
+        loop = re.search(LOOP, item.name)
+        turn = crc32(re.sub(LOOP, "", item.nodeid).encode()) % 2
+
+        if loop and item.get_closest_marker("slow") and loop[0] != ("trio", "asyncio")[turn]:
+            item.add_marker(pytest.mark.nightly)
 
 
 # --- how many tests there were of each backend on each loop ----------------------------------------------------------

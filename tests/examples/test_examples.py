@@ -65,6 +65,7 @@ def test_a_store_refuses_the_write_of_an_older_lease_on_redis(loop: str, redis_u
     assert expected == program("fenced_lock.py", loop, redis_url)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_year_of_crontab_takes_a_moment(loop: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each line fires as often as the calendar says, and at half past two in each night of the year once."""

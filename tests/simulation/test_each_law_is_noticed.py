@@ -32,7 +32,7 @@ Break = Callable[[Patch], None]
 
 
 def the_runs_of_a_dead_node_are_forgotten(patch: Patch) -> None:
-    def crash(state: State, run: Run) -> None:
+    def crash(state: State, run: Run, node: Node) -> None:
         moves._take_away(state, run)
         state.listed["running"].discard(run.id)
         del state.runs[run.id]
@@ -116,7 +116,7 @@ def what_failed_is_stored_as_cancelled(patch: Patch) -> None:
 
 
 def what_a_dead_node_held_has_succeeded(patch: Patch) -> None:
-    patch(nodes, "_crash", lambda state, run: moves.finish(state, run, "succeeded"))
+    patch(nodes, "_crash", lambda state, run, node: moves.finish(state, run, "succeeded"))
 
 
 def a_run_that_succeeded_is_said_to_be_cancelled(patch: Patch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from anysched.backends.memory import firing, locks, moves, nodes, working
-from anysched.backends.memory.state import Entry, Run, State
+from anysched.backends.memory.state import Entry, Node, Run, State
 from anysched.backends.records import Fire, FireAnswer, Hint, Outcome
 from anysched.lock import Lease
 from anysched.runtime import disowning, node, services, settling, taking
@@ -79,6 +79,7 @@ def test_the_simulation_notices_that_services_are_not_shielded(monkeypatch: pyte
     assert "has stopped in good order and still holds run" in complaint("has stopped in good order and still holds run")
 
 
+@pytest.mark.nightly
 def test_the_simulation_notices_that_now_is_taken_from_the_nodes_clock() -> None:
     """Break: the backend goes by the clock of whichever node calls it."""
     wanted = "whose lease stands"
@@ -218,9 +219,9 @@ def test_the_simulation_notices_that_a_crash_costs_an_attempt(monkeypatch: pytes
     """Break: what comes back from a dead node keeps the number of its attempt."""
     crash = nodes._crash
 
-    def costly(state: State, run: Run) -> None:
+    def costly(state: State, run: Run, holder: Node) -> None:
         run.attempt += 1
-        crash(state, run)
+        crash(state, run, holder)
 
     monkeypatch.setattr(nodes, "_crash", costly)
 
@@ -235,7 +236,7 @@ def test_the_simulation_notices_that_a_cancelled_run_is_executed(monkeypatch: py
         run.attempt -= 1
         moves.make_ready(state, run, front=True)
 
-    def crash(state: State, run: Run) -> None:
+    def crash(state: State, run: Run, holder: Node) -> None:
         hand_back(state, run)
 
     monkeypatch.setattr(moves, "return_run", hand_back)
