@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -246,6 +247,33 @@ async def test_a_spoiled_entry_that_is_replaced_begins_anew(
     assert ([("a", "new")], ()) == ([(due.id, due.spec) for due in reply.due], reply.corrupt)
     assert isinstance(await backend.get_entry("a"), EntryRecord)
     assert 0 == (await backend.totals()).corrupt
+
+
+async def test_who_is_late_to_set_an_entry_aside_leaves_a_new_one_alone(
+    backend: RedisBackend, store: RespConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that arrives twice, or after the entry was replaced, sets aside only what it was about.
+
+    Break: the new entry is active, and never found due.
+    """
+    sent: list[tuple[Any, ...]] = []
+    call = RedisBackend._call
+
+    async def noting(self: RedisBackend, name: str, *args: Any) -> Any:
+        sent.extend([(name, *args)] if name == "quarantine_entry" else [])
+        return await call(self, name, *args)
+
+    monkeypatch.setattr(RedisBackend, "_call", noting)
+    now = await backend.time_ms()
+    await backend.put_entry(EntryWrite(id="a", spec="s", revision="r", next_ms=now), replace=False, nonce="first")
+    setting("spec", b"\xff\xfe")(store, f"{ENTRY}a")
+    assert ["a"] == [record.id for record in (await backend.tick("before", (), count=10)).corrupt]
+    new = EntryWrite(id="a", spec="new", revision="r2", next_ms=now + 1)
+    assert await backend.put_entry(new, replace=True, nonce="again")
+
+    (late,) = sent
+    assert [0, 0] == [await backend._call(*late) for _ in "12"]
+    assert ["new"] == [due.spec for due in (await backend.tick("after", (), count=10)).due]
 
 
 @pytest.mark.parametrize("spoil", TYPES.values(), ids=TYPES.keys())

@@ -362,7 +362,7 @@ class RedisBackend:
         reply, unread = wire.decode_tick(await self._call("tick", nonce, wire.encode_fires(fires), count, skip))
 
         for record in unread:
-            await self._call("quarantine_entry", record.id, record.reason)
+            await self._call("quarantine_entry", record.id, record.reason, record.cursor_ms)
 
         return reply
 

@@ -91,10 +91,11 @@ _NOTHING = msgspec.Raw(b"\xa0")
 
 @frozen
 class Unread:
-    """A record that cannot be read: the bytes of its id, and why."""
+    """A record that cannot be read: the bytes of its id, and why; of an entry that is due, also since when."""
 
     id: bytes
     reason: str
+    cursor_ms: int = 0
 
     @property
     def shown(self) -> Corrupt:
@@ -108,6 +109,7 @@ class _Named(msgspec.Struct, frozen=True):
     id: msgspec.Raw
     reason: msgspec.Raw = _NOTHING
     corrupt: msgspec.Raw = _NOTHING
+    cursor_ms: float = 0
 
 
 class _Head(WorkReply, frozen=True):
@@ -466,7 +468,7 @@ def _readable(blobs: Sequence[Blob], decoder: Decoder[Any]) -> tuple[list[Any], 
 def _unread(blob: Blob, error: Exception) -> Unread:
     named = _NAMED.decode(blob)
     reason = _text_in(named.reason) or _text_in(named.corrupt)
-    return Unread(_text_in(named.id), show(reason) or str(error))
+    return Unread(_text_in(named.id), show(reason) or str(error), int(named.cursor_ms))
 
 
 def _corrupt(parts: Mapping[str, msgspec.Raw], unread: Sequence[Unread]) -> tuple[Corrupt, ...]:
