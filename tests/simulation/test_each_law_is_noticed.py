@@ -79,8 +79,8 @@ def nodes_share_the_numbers_of_their_claims(patch: Patch) -> None:
 def a_run_is_enqueued_again_under_its_id(patch: Patch) -> None:
     enqueue = asking._enqueue
 
-    def forgetful(state: State, new: NewRun) -> Enqueued:
-        return replace(enqueue(state, new), created=True)
+    def forgetful(state: State, new: NewRun, hears: Callable[[str], bool]) -> Enqueued:
+        return replace(enqueue(state, new, hears), created=True)
 
     patch(asking, "_enqueue", forgetful)
 
