@@ -85,17 +85,17 @@ class SyncPeer(Peer):
         """Connect."""
 
     def enqueue(self, i: int) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # by the subclass, if its library can
 
     def enqueue_many(self, indices: Iterable[int]) -> None:
         for i in indices:
             self.enqueue(i)
 
     def enqueue_at(self, i: int, due: float) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # by the subclass, if its library can
 
     def work(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # by the subclass, if its library can
 
     def hold(self) -> None:
         time.sleep(HELD_FOR)
@@ -164,14 +164,14 @@ class AsyncPeer(Peer):
         yield
 
     async def enqueue(self, i: int) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # by the subclass, if its library can
 
     async def enqueue_many(self, indices: Iterable[int]) -> None:
         """In the library's own bulk call. Without one, from 100 tasks."""
         await self.share_out(self.enqueue, indices, 100)
 
     async def enqueue_at(self, i: int, due: float) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # by the subclass, if its library can
 
     async def enqueue_many_at(self, index: int, count: int, due: float) -> None:
         """The same index `count` times."""
@@ -182,7 +182,7 @@ class AsyncPeer(Peer):
         await self.share_out(one, (index for _ in range(count)), 100)
 
     async def work(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # by the subclass, if its library can
 
     # --- on whichever loop -----------------------------------------------------------------------------------
 

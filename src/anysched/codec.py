@@ -92,7 +92,7 @@ class JsonCodec:
             return str(value)
 
         reason = f"{type(value).__name__!r} has no form in JSON"
-        raise NotImplementedError(reason)
+        raise NotImplementedError(reason)  # msgspec's word for a type that nobody knows
 
     def _decode(self, wanted: Any, value: Any) -> Any:
         if self.dec_hook is not None:
@@ -110,7 +110,7 @@ class JsonCodec:
             return kind(value)
 
         reason = f"no {kind.__name__} can be made from a {type(value).__name__}"
-        raise NotImplementedError(reason)
+        raise NotImplementedError(reason)  # msgspec's word for a type that nobody knows
 
 
 def _known_by_text() -> tuple[type, ...]:

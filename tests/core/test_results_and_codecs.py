@@ -224,7 +224,7 @@ def test_no_arguments_and_written_out_defaults_have_one_digest() -> None:
 def floating(x: float = 1) -> None: ...
 def several(to: Sequence[str] = ()) -> None: ...
 def untyped(to: Any = (), when: Any = {}) -> None: ...  # noqa: B006 (as many write it)
-def frozen(names: set[str] = frozenset()) -> None: ...  # type: ignore[assignment]
+def frozen(names: set[str] = frozenset()) -> None: ...  # type: ignore[assignment] - a default of another kind is what it is about
 def at_path(path: PurePath = SOMEWHERE) -> None: ...
 def at_time(at: datetime | None = NEW_YEAR) -> None: ...
 def with_sentinel(a: object = object(), b: int = 1) -> None: ...
@@ -325,13 +325,13 @@ def test_hooks_teach_json_another_type() -> None:
         if isinstance(value, complex):
             return [value.real, value.imag]
 
-        raise NotImplementedError
+        raise NotImplementedError  # what msgspec wants to hear of other types
 
     def decode(wanted: Any, value: Any) -> Any:
         if wanted is complex:
             return complex(*value)
 
-        raise NotImplementedError
+        raise NotImplementedError  # what msgspec wants to hear of other types
 
     def function(value: complex, path: Path) -> complex: ...
 

@@ -268,12 +268,12 @@ async def test_notes_and_ids_that_cannot_be_stored_are_refused_alike(anysched_ba
 
         for note in (None, 5, "\ud800", "x" * 1001):
             with pytest.raises(InvalidOption, match="invalid note"):
-                await scheduler.pause("e", note=note)  # type: ignore[arg-type]
+                await scheduler.pause("e", note=note)  # type: ignore[arg-type] - that is refused
 
         for entry_id in (None, 5, "", "\ud800", "x" * 300):
             for ask in (scheduler.pause, scheduler.resume, scheduler.trigger, scheduler.remove, scheduler.get_entry):
                 with pytest.raises(EntryNotFound):
-                    await ask(entry_id)  # type: ignore[arg-type]
+                    await ask(entry_id)  # type: ignore[arg-type] - likewise
 
         await scheduler.pause("e", note="x" * 1000)
         assert "x" * 1000 == (await scheduler.get_entry("e")).note

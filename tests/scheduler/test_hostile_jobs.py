@@ -76,7 +76,7 @@ class Unclassed(type):
     """Of a class of this kind there is no module to be had."""
 
     @property
-    def __module__(cls) -> str:  # type: ignore[override]
+    def __module__(cls) -> str:  # type: ignore[override] - a class that lies
         raise LookupError("no module")
 
 
@@ -138,7 +138,7 @@ async def groups_what_was_cancelled() -> None:
 
         try:
             await anyio.lowlevel.checkpoint()
-        except BaseException as end:  # noqa: BLE001, ASYNC103
+        except BaseException as end:  # noqa: BLE001, ASYNC103 - to look at it; the scope is left at once
             ends.append(end)
 
     raise BaseExceptionGroup("both", ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -256,7 +257,7 @@ async def test_what_no_name_can_be_names_no_run(anysched_backend: Backend, real_
 
             run = Run(name, "job", scheduler)
 
-            for question in (run.status, run.result, run.cancel, run.retry, lambda: run.reschedule(delay=1)):  # noqa: B023
+            for question in (run.status, run.result, run.cancel, run.retry, partial(run.reschedule, delay=1)):
                 with pytest.raises(RunNotFound):
                     await question()
 

@@ -228,7 +228,7 @@ def test_readings_that_daylight_saving_always_swallows_are_given_up(expression: 
 def test_a_rule_for_daylight_saving_is_checked_whatever_it_is_for(text: str) -> None:
     """Like a zone."""
     with pytest.raises(InvalidSchedule, match="invalid dst 'bogus'"):
-        parse_schedule(text, dst="bogus")  # type: ignore[arg-type]
+        parse_schedule(text, dst="bogus")  # type: ignore[arg-type] - that is refused
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from anyio.lowlevel import checkpoint
 
-from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, RunRecord, Totals
+from anysched.backends import Backend, Corrupt, EntryRecord, NodeRecord, QueueRecord, Totals
 from anysched.clock import from_ms, now_ms, to_ms
 from anysched.config import ErrorContext, SchedulerConfig
 from anysched.entry import Entry, EntryPolicy, EntrySpec, EntryStatus, Overlap, first_fire
@@ -262,27 +262,7 @@ class Managing(RunHome, ABC):
             InvalidOption: there is no such status.
         """
         backend = self._backend("runs")
-        wanted = _status(status).value if status is not None else None
-        found: list[RunInfo] = []
-        cursor = ""
-
-        if limit <= 0:
-            await checkpoint()
-
-        while len(found) < limit:
-            size = min(_PAGE, limit - len(found))
-            page = await backend.list_runs(status=wanted, queue=queue, cursor=cursor, limit=size)
-
-            for record in page.runs:
-                with suppress(RecordCorrupt):
-                    found.append(run_info(record))
-
-            cursor = page.cursor
-
-            if not cursor:
-                break
-
-        return found  # noqa: ASYNC910 - each page is a checkpoint, and none at all is one above
+        return await _read(backend, _status(status).value if status is not None else None, queue, limit)
 
     async def retry_failed(self, *, job: str | None = None, queue: str | None = None, limit: int = 1_000) -> int:
         """Make failed runs ready again; returns how many. Those whose key another run has by now stay as they are.
@@ -357,31 +337,45 @@ class Managing(RunHome, ABC):
         return known.types if known is not None else None
 
 
+async def _read(
+    backend: Backend, status: str | None, queue: str | None, limit: int, job: str | None = None
+) -> list[RunInfo]:
+    """Runs, newest first within a status, without those that cannot be read."""
+    found: dict[str, RunInfo] = {}
+    cursor = ""
+
+    if limit <= 0:
+        await checkpoint()
+
+    while len(found) < limit:
+        size = _PAGE if job is not None else min(_PAGE, limit - len(found))
+        page = await backend.list_runs(status=status, queue=queue, cursor=cursor, limit=size)
+
+        for record in page.runs:
+            with suppress(RecordCorrupt):
+                info = run_info(record)
+
+                if job in (None, info.job):
+                    found[info.id] = info
+
+        cursor = page.cursor
+
+        if not cursor:
+            break
+
+    return list(found.values())[: max(limit, 0)]  # noqa: ASYNC910 - each page is a checkpoint, or there is one above
+
+
 async def _find(
     backend: Backend, statuses: Sequence[RunStatus], job: str | None, queue: str | None, limit: int
 ) -> list[str]:
-    """The ids of runs, newest first within a status.
-
-    All before anything is done about them: what leaves a list, or comes into it again, moves what is behind it.
-    """
+    """Their ids: all before anything is done about them, since what leaves a list moves what is behind it."""
     found: dict[str, None] = {}
 
     for status in statuses:
-        cursor = ""
+        found.update((info.id, None) for info in await _read(backend, status.value, queue, limit - len(found), job))
 
-        while len(found) < limit:
-            page = await backend.list_runs(status=status.value, queue=queue, cursor=cursor, limit=_PAGE)
-            readable = [record for record in page.runs if isinstance(record, RunRecord)]
-            found.update((record.id, None) for record in readable if job in (None, record.job))
-            cursor = page.cursor
-
-            if not cursor:
-                break
-
-    if not found:
-        await checkpoint()
-
-    return list(found)[: max(limit, 0)]  # noqa: ASYNC910 - each page is a checkpoint, and none at all is one above
+    return list(found)
 
 
 def _status(value: object) -> RunStatus:

@@ -66,7 +66,7 @@ class Teller:
         for observer in self.observers:
             try:
                 observer.on_event(record)
-            except (Exception, get_cancelled_exc_class(), BaseExceptionGroup) as broken:  # noqa: BLE001, ASYNC103
+            except _whatever() as broken:  # noqa: ASYNC103 - the user's code
                 _let_pass(broken)
                 self._write_down(f"the observer {shown(observer)} failed on {shown(record)}", broken)
 
@@ -78,7 +78,7 @@ class Teller:
 
         try:
             answer = self.on_error(error, context)
-        except (Exception, get_cancelled_exc_class(), BaseExceptionGroup) as broken:  # noqa: BLE001, ASYNC103
+        except _whatever() as broken:  # noqa: ASYNC103 - the user's code
             _let_pass(broken)
             self._write_down(f"on_error failed on {shown(error)} ({context})", broken)
             return  # noqa: ASYNC104 - likewise
@@ -156,6 +156,11 @@ class Teller:
 
             with suppress(Exception):
                 self.log(f"{sentence}: {said.type}: {said.message}", broken.with_traceback(None))
+
+
+def _whatever() -> tuple[type[BaseException], ...]:
+    """What a user's code may raise and is looked at: see :func:`_let_pass`."""
+    return (Exception, get_cancelled_exc_class(), BaseExceptionGroup)
 
 
 def _let_pass(broken: BaseException) -> None:

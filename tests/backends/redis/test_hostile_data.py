@@ -249,6 +249,23 @@ async def test_a_spoiled_entry_that_is_replaced_begins_anew(
     assert 0 == (await backend.totals()).corrupt
 
 
+async def test_an_entry_that_is_due_since_ever_is_set_aside(backend: RedisBackend, store: RespConnection) -> None:
+    """Its place in time is none; the others are found due all the same, and it is named once.
+
+    Break: whoever ticks fails on it.
+    """
+    now = await backend.time_ms()
+
+    for name in ("a", "z"):
+        await backend.put_entry(EntryWrite(id=name, spec="s", revision="r", next_ms=now), replace=False, nonce=name)
+
+    store.command("ZADD", "{anysched}:entries", "-inf", "a")
+    first, second = [await backend.tick(nonce, (), count=10) for nonce in ("first", "second")]
+
+    assert (["a"], []) == tuple([record.id for record in reply.corrupt] for reply in (first, second))
+    assert [["z"], ["z"]] == [[entry.id for entry in reply.due] for reply in (first, second)]
+
+
 async def test_who_is_late_to_set_an_entry_aside_leaves_a_new_one_alone(
     backend: RedisBackend, store: RespConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

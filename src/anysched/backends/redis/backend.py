@@ -362,7 +362,7 @@ class RedisBackend:
         reply, unread = wire.decode_tick(await self._call("tick", nonce, wire.encode_fires(fires), count, skip))
 
         for record in unread:
-            await self._call("quarantine_entry", record.id, record.reason, record.cursor_ms)
+            await self._call("quarantine_entry", record.id, record.reason, f"{record.cursor_ms:.0f}")
 
         return reply
 

@@ -95,7 +95,7 @@ class Unread:
 
     id: bytes
     reason: str
-    cursor_ms: int = 0
+    cursor_ms: float = 0
 
     @property
     def shown(self) -> Corrupt:
@@ -468,7 +468,7 @@ def _readable(blobs: Sequence[Blob], decoder: Decoder[Any]) -> tuple[list[Any], 
 def _unread(blob: Blob, error: Exception) -> Unread:
     named = _NAMED.decode(blob)
     reason = _text_in(named.reason) or _text_in(named.corrupt)
-    return Unread(_text_in(named.id), show(reason) or str(error), int(named.cursor_ms))
+    return Unread(_text_in(named.id), show(reason) or str(error), named.cursor_ms)
 
 
 def _corrupt(parts: Mapping[str, msgspec.Raw], unread: Sequence[Unread]) -> tuple[Corrupt, ...]:
