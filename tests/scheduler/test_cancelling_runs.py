@@ -107,6 +107,17 @@ async def test_live_runs_are_cancelled_together() -> None:
     assert begun.count("c") <= 1  # in the place of "b"
 
 
+async def test_a_limit_is_of_all_that_is_cancelled() -> None:
+    """Of whatever status it is."""
+    scheduler = Scheduler()
+    job = scheduler.job(anyio.sleep, name="job")
+
+    async with scheduler:
+        later = job.options(delay="1h")
+        await scheduler.enqueue(*[later.bind(0) for _ in "12"], *[job.bind(0) for _ in "123"])
+        assert [4, 1, 0] == [await scheduler.cancel_runs(limit=4) for _ in "123"]
+
+
 async def test_a_running_one_is_cancelled_wherever_it_runs() -> None:
     """Asked for on one node, its scope on another is cancelled at once, and it is not retried.
 

@@ -79,3 +79,25 @@ async def test_a_time_limit_holds_whatever_has_cancelled_the_task_before(loop_na
 
             with pytest.raises(RunCancelled):
                 await last.result()
+
+
+async def test_an_attempt_begins_uncounted(loop_name: str) -> None:
+    """Whatever the one before it has left behind in their task, a handler's own scopes and groups go by what it does.
+
+    Break: from Python 3.13 on a task group of asyncio in it cancels the task once more.
+    """
+    if loop_name == "trio":
+        pytest.skip("Trio has no such thing")
+
+    scheduler = Scheduler(executor=Executor(max_concurrent=1))
+    counted = scheduler.job(be_cancelled_natively)
+
+    @scheduler.job
+    async def count() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    async with scheduler.running():
+        *_, last = await scheduler.enqueue(counted.bind(), counted.bind(), count.bind())
+        assert 0 == await last.result()

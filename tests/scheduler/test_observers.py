@@ -11,7 +11,9 @@ import pytest
 
 from anysched import BackendUnavailable, ErrorContext, MemoryBackend, RetryPolicy, RunFailed, Scheduler, SchedulerConfig
 from anysched import Snooze as Later
+from anysched.clock import now
 from anysched.events import AttemptFailed, Event, RunSnoozed, RunSucceeded
+from anysched.runtime.telling import Teller
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -211,6 +213,28 @@ async def test_an_error_handler_that_fails_or_hangs_does_no_harm(caplog: pytest.
 
         assert anyio.current_time() - began <= 2
         assert expected in caplog.text
+
+
+async def test_a_group_with_an_interrupt_in_it_passes() -> None:
+    """Through an observer and a handler: who presses Ctrl-C means the program.
+
+    Break: it is logged as something that an observer has raised.
+    """
+
+    def be_interrupted(*told: object) -> None:
+        raise BaseExceptionGroup("children", [ZeroDivisionError(), KeyboardInterrupt()])
+
+    class Observer:
+        on_event = staticmethod(be_interrupted)
+
+    lines: list[str] = []
+    teller = Teller(log=lambda line, error: lines.append(line), observers=(Observer(),), on_error=be_interrupted)
+
+    for tell in (lambda: teller.tell(Event(at=now())), lambda: teller.report(ValueError(), ErrorContext(kind="tick"))):
+        with pytest.RaisesGroup(ZeroDivisionError, KeyboardInterrupt):
+            tell()
+
+    assert [] == lines
 
 
 @pytest.mark.parametrize("who", ["async handler", "handler", "observer"])
