@@ -286,7 +286,8 @@ class Managing(RunHome, ABC):
     ) -> int:
         """Cancel runs that have not ended, each as by :meth:`Run.cancel`; returns how many.
 
-        What is enqueued meanwhile may be left: pause its queue first, or remove its entry.
+        What is enqueued meanwhile, or becomes ready again, may be left: pause its queue first, or remove its entry, and
+        repeat it.
 
         Args:
             status: only of this status, one of those of live runs.
