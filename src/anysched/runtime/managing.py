@@ -376,7 +376,7 @@ async def _find(
     for status in statuses:
         found.update((info.id, None) for info in await _read(backend, status.value, queue, limit - len(found), job))
 
-    return list(found)
+    return list(found)  # noqa: ASYNC910 - there is at least one status, and reading is a checkpoint
 
 
 def _status(value: object) -> RunStatus:
